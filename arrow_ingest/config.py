@@ -1,0 +1,275 @@
+"""One pipeline's settings: the contract between YAML, CLI, component and documentation.
+
+A mapping goes in, a frozen :class:`PipelineConfig` comes out, or a ``pydantic.ValidationError`` whose locations
+``arrow_ingest.project`` turns into file, line and key. Every field's description is its line in the documentation.
+"""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+MIB = 1024 * 1024
+
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,47}")
+"""Pipeline names stand inside table, job, sensor and group names, so they are plain."""
+
+TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+RESERVED_PROPERTIES = frozenset(
+    {
+        "bootstrap.servers",
+        "group.id",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.partition.eof",
+        "isolation.level",
+        "auto.offset.reset",
+        "check.crcs",
+    }
+)
+"""librdkafka properties that exactly-once rests on, so the YAML cannot set them."""
+
+MetadataColumn = Literal[
+    "_inserted_at", "_kafka_generation", "_kafka_partition", "_kafka_offset", "_kafka_row", "_kafka_timestamp"
+]
+IDENTITY_COLUMNS: tuple[MetadataColumn, ...] = ("_kafka_generation", "_kafka_partition", "_kafka_offset", "_kafka_row")
+"""What names a row for ever; `verify` counts distinct messages by them."""
+
+ALL_METADATA_COLUMNS: tuple[MetadataColumn, ...] = ("_inserted_at", *IDENTITY_COLUMNS, "_kafka_timestamp")
+
+
+def _scalar_to_text(value: object) -> object:
+    """Undo native templates: ``{{ env.PORT }}`` with the value "2" arrives as the number 2."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(_scalar_to_text)]
+
+
+class _Model(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class KafkaConfig(_Model):
+    """Where the records come from."""
+
+    topic: Annotated[Text, Field(min_length=1, max_length=249, description="The topic; one Arrow IPC stream a message.")]
+    bootstrap_servers: Annotated[Text, Field(min_length=1, description="host:port of one or more brokers, by comma.")]
+    properties: Annotated[
+        dict[str, Text],
+        Field(description="Any other librdkafka property, such as security.protocol; handed through as it is."),
+    ] = {}
+
+    @field_validator("properties", mode="before")
+    @classmethod
+    def _as_librdkafka_spells_them(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: str(item).lower() if isinstance(item, bool) else item for key, item in value.items()}
+
+    @field_validator("properties")
+    @classmethod
+    def _not_reserved(cls, value: dict[str, str]) -> dict[str, str]:
+        if reserved := sorted(RESERVED_PROPERTIES & value.keys()):
+            raise ValueError(f"{', '.join(reserved)} cannot be set: exactly-once rests on arrow_ingest's own value")
+        return value
+
+
+class LakeConfig(_Model):
+    """Where the rows go."""
+
+    catalog: Annotated[
+        Text, Field(min_length=1, description="`sqlite:PATH` of the DuckLake catalog; a bare path means the same.")
+    ]
+    data_path: Annotated[Text, Field(min_length=1, description="Folder of the Parquet files.")]
+    schema_name: Annotated[Text, Field(alias="schema", description="The table's schema.")] = "main"
+    table: Annotated[Text, Field(description="The table.")]
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, populate_by_name=True)
+
+    @field_validator("schema_name", "table")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not TABLE_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} is not a plain name: letters, digits and underscores, at most 63, no digit first")
+        return value
+
+    @field_validator("schema_name")
+    @classmethod
+    def _not_ours(cls, value: str) -> str:
+        if value.lower() == "arrow_ingest":
+            raise ValueError("the schema arrow_ingest holds the ledger; choose another one for the table")
+        return value
+
+    @field_validator("table")
+    @classmethod
+    def _not_dead_letters(cls, value: str) -> str:
+        if value.endswith("__dead_letters"):
+            raise ValueError("names ending in __dead_letters belong to the dead letters of another table")
+        return value
+
+
+class PartitionBy(_Model):
+    """How the table is partitioned, by event time in UTC."""
+
+    column: Annotated[Text, Field(min_length=1, description="The column; a timestamp with zone (see `columns`).")]
+    unit: Annotated[Literal["day"], Field(description="Size of one table partition.")] = "day"
+    start: Annotated[date, Field(description="First partition that Dagster knows; earlier days are in the lake all the same.")]
+
+
+class Flush(_Model):
+    """When a micro-batch is committed; whichever comes first."""
+
+    max_bytes: Annotated[ByteSize, Field(ge=1, description="Payload bytes in one micro-batch.")] = ByteSize(128 * MIB)
+    max_age_seconds: Annotated[PositiveFloat, Field(description="Age of its first message.")] = 10.0
+
+
+class Run(_Model):
+    """How long one run lives."""
+
+    trigger: Annotated[Literal["sensor"], Field(description="What starts runs.")] = "sensor"
+    until: Annotated[
+        Literal["micro_batch", "caught_up", "deadline"],
+        Field(description="micro_batch: one commit; caught_up: the end as seen at the start; deadline: max_run_seconds."),
+    ] = "deadline"
+    max_run_seconds: Annotated[PositiveFloat, Field(description="A run ends itself after this long.")] = 300.0
+    linger_seconds: Annotated[
+        NonNegativeFloat, Field(description="How long an idle run waits for more, since a new process costs seconds.")
+    ] = 20.0
+    report_every_seconds: Annotated[PositiveFloat, Field(description="How often the run publishes to Dagster.")] = 15.0
+
+
+class DeadLetters(_Model):
+    """The budget: over it the lane suspends. Both bounds must be passed, so that one bad message never stops a lane."""
+
+    max_share: Annotated[float, Field(ge=0, le=1, description="Largest share of a run's messages.")] = 0.01
+    max_per_run: Annotated[int, Field(ge=0, description="A run may have this many whatever their share.")] = 100
+
+
+class Limits(_Model):
+    """What an untrusted payload may claim, checked before anything is allocated."""
+
+    max_message_bytes: Annotated[ByteSize, Field(ge=1, description="Payload bytes of one message.")] = ByteSize(16 * MIB)
+    max_rows: Annotated[PositiveInt, Field(description="Rows of one message, all its record batches together.")] = 1_000_000
+    max_logical_bytes: Annotated[
+        ByteSize, Field(ge=1, description="Bytes of one message after decompression and expansion.")
+    ] = ByteSize(256 * MIB)
+    max_columns: Annotated[PositiveInt, Field(description="Top-level columns.")] = 2_000
+    max_fields: Annotated[PositiveInt, Field(description="Fields of all depths together.")] = 10_000
+    max_depth: Annotated[PositiveInt, Field(description="Nesting of types; a flat column has depth 1.")] = 16
+    max_dictionaries: Annotated[PositiveInt, Field(description="Dictionary batches in one message.")] = 256
+    max_batches: Annotated[PositiveInt, Field(description="Record batches in one message.")] = 1_024
+    max_name_length: Annotated[PositiveInt, Field(description="Characters of a column's or field's name.")] = 255
+
+
+class Parquet(_Model):
+    """The Parquet files that are staged."""
+
+    compression: Annotated[
+        Literal["zstd", "snappy", "lz4", "gzip", "none"], Field(description="Codec of the column chunks.")
+    ] = "zstd"
+    compression_level: Annotated[int | None, Field(description="Level for codecs that have one; None: the codec's own.")] = None
+    row_group_rows: Annotated[PositiveInt, Field(description="A row group ends at this many rows …")] = 122_880
+    row_group_bytes: Annotated[ByteSize, Field(ge=1, description="… or at this many bytes in memory.")] = ByteSize(32 * MIB)
+    target_file_bytes: Annotated[ByteSize, Field(ge=1, description="A file is closed at this size on disk.")] = ByteSize(
+        256 * MIB
+    )
+    max_open_files: Annotated[PositiveInt, Field(description="Files open at once; over it the largest is closed.")] = 64
+    threads: Annotated[PositiveInt, Field(description="Threads that encode row groups.")] = 2
+
+
+class PipelineConfig(_Model):
+    """One topic to one table."""
+
+    name: Annotated[Text, Field(description="Names tables, group, job and sensor; cannot change later.")]
+    kafka: Annotated[KafkaConfig, Field(description="Where the records come from.")]
+    lake: Annotated[LakeConfig, Field(description="Where the rows go.")]
+    start_from: Annotated[
+        Literal["earliest", "latest"] | datetime,
+        Field(description="earliest, latest or an ISO time with zone; counts at the first start only."),
+    ] = "earliest"
+    columns: Annotated[
+        dict[str, Literal["timestamptz"]],
+        Field(description="Declared casts: column to type. Strings become timestamptz as ISO 8601, UTC if no zone."),
+    ] = {}
+    on_cast_error: Annotated[
+        Literal["dead_letter"], Field(description="What a value that cannot be cast does to its message.")
+    ] = "dead_letter"
+    partition_by: Annotated[PartitionBy | None, Field(description="Omit for a table without partitions.")] = None
+    schema_policy: Annotated[
+        Literal["evolve"],
+        Field(description="evolve: new nullable columns are added, lossless widening applied, conflicts are dead letters."),
+    ] = "evolve"
+    metadata_columns: Annotated[
+        tuple[MetadataColumn, ...], Field(description="Columns that say where each row came from.")
+    ] = ALL_METADATA_COLUMNS
+    writer: Annotated[Literal["staged"], Field(description="staged: Parquet written by pyarrow, then added.")] = "staged"
+    lanes: Annotated[PositiveInt, Field(description="Runs that may drain the topic side by side.")] = 1
+    flush: Annotated[Flush, Field(description="When a micro-batch is committed.")] = Flush()
+    run: Annotated[Run, Field(description="How long a run lives.")] = Run()
+    on_topic_recreated: Annotated[
+        Literal["suspend", "new_generation"],
+        Field(description="suspend: stop and ask; new_generation: go on at the start of the new topic."),
+    ] = "suspend"
+    dead_letters: Annotated[DeadLetters, Field(description="When too many dead letters suspend the lane.")] = DeadLetters()
+    limits: Annotated[Limits, Field(description="What an untrusted payload may claim.")] = Limits()
+    parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()
+    max_in_flight_bytes: Annotated[
+        ByteSize, Field(ge=MIB, description="Bytes fetched and not yet written; over it partitions are paused.")
+    ] = ByteSize(192 * MIB)
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not IDENTIFIER.fullmatch(value):
+            raise ValueError(f"{value!r} must match {IDENTIFIER.pattern}: it names tables, a group, a job and a sensor")
+        return value
+
+    @field_validator("start_from")
+    @classmethod
+    def _zoned(cls, value: object) -> object:
+        if isinstance(value, datetime):
+            if value.tzinfo is None:
+                raise ValueError("a time needs a zone, such as 2026-11-04T00:00:00Z")
+            return value.astimezone(UTC)
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _not_metadata(cls, value: dict[str, str]) -> dict[str, str]:
+        if clash := sorted(set(value) & set(ALL_METADATA_COLUMNS)):
+            raise ValueError(f"{', '.join(clash)} are arrow_ingest's own columns")
+        return value
+
+    @field_validator("metadata_columns")
+    @classmethod
+    def _with_identity(cls, value: tuple[MetadataColumn, ...]) -> tuple[MetadataColumn, ...]:
+        if missing := [column for column in IDENTITY_COLUMNS if column not in value]:
+            raise ValueError(f"{', '.join(missing)} cannot be left out: `verify` proves exactly-once by them")
+        return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _flush_fits_in_flight(self) -> Self:
+        if self.limits.max_message_bytes > self.max_in_flight_bytes:
+            raise ValueError("max_in_flight_bytes must hold at least one message of limits.max_message_bytes")
+        return self
+
+    @property
+    def group(self) -> str:
+        """The consumer group that offsets are mirrored to, for monitors only."""
+        return f"arrow-ingest.{self.name}"

@@ -1,0 +1,208 @@
+"""The error tree: what went wrong, split by what the caller should do next.
+
+::
+
+    ArrowIngestError
+    ├── TransientError                 try again later; nothing was lost, nothing needs a person
+    │   ├── BrokerUnavailable          no answer from Kafka within the deadline
+    │   ├── TopicMissing               the broker answers, but has no such topic (yet)
+    │   ├── ConsumerStalled            the broker answers, but a partition makes no progress
+    │   ├── CatalogUnavailable         the catalog or the data path cannot be reached
+    │   ├── LaneBusy                   another run holds the lane's lock
+    │   ├── CommitConflict             other transactions won every retry
+    │   └── Replan                     the table changed under the micro-batch: stage it again from the log
+    │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
+    ├── TerminalError                  stop and tell a person
+    │   ├── ConfigError                the pipeline's YAML, or a command's arguments
+    │   ├── MissingPart                an optional package, a DuckDB extension or a librdkafka symbol
+    │   ├── LaneFenced                 the lane's row is not what this run started from: another run owns it
+    │   ├── LayoutMismatch             lanes in the lake differ from lanes in the YAML
+    │   ├── LakeMismatch               the lake holds another pipeline's table, topic or partitioning
+    │   ├── StageFailed                a staged file could not be written
+    │   └── LaneSuspended              the lane stops until an operator decides
+    └── OutcomeUnknown                 the answer to COMMIT was lost: look the commit up, then decide
+
+A foreign error (librdkafka, DuckDB, Arrow, OSError) is wrapped once, at the door of the room that met it, and chained.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class ArrowIngestError(Exception):
+    """Anything that arrow_ingest raises on purpose."""
+
+
+class TransientError(ArrowIngestError):
+    """The same call may succeed later; nothing was lost."""
+
+
+class TerminalError(ArrowIngestError):
+    """Calling again changes nothing; a person has to look."""
+
+
+class BrokerUnavailable(TransientError):
+    """No broker answered within the deadline."""
+
+    def __init__(self, bootstrap_servers: str, doing: str, detail: str) -> None:
+        super().__init__(
+            f"no answer from Kafka at {bootstrap_servers} while {doing}: {detail} "
+            "(check that the broker runs and that kafka.bootstrap_servers is right)"
+        )
+        self.bootstrap_servers = bootstrap_servers
+        self.doing = doing
+
+
+class TopicMissing(TransientError):
+    """The broker has no topic of this name."""
+
+    def __init__(self, topic: str, bootstrap_servers: str) -> None:
+        super().__init__(f"there is no topic {topic!r} at {bootstrap_servers}: create it, or correct kafka.topic")
+        self.topic = topic
+
+
+class ConsumerStalled(TransientError):
+    """A partition has records to read, but none arrived for too long."""
+
+    def __init__(self, partition: int, offset: int, seconds: float) -> None:
+        super().__init__(
+            f"partition {partition} made no progress at offset {offset} for {seconds:.0f} s although the log goes on: "
+            "is a message larger than kafka.properties['receive.message.max.bytes']?"
+        )
+        self.partition = partition
+        self.offset = offset
+
+
+class CatalogUnavailable(TransientError):
+    """The catalog database or the data path cannot be reached or written."""
+
+
+class LaneBusy(TransientError):
+    """Another run holds this lane's lock."""
+
+    def __init__(self, pipeline: str, lane: int, holder: str = "") -> None:
+        super().__init__(f"lane {lane} of {pipeline} is being drained by another run{f' ({holder})' if holder else ''}")
+        self.pipeline = pipeline
+        self.lane = lane
+
+
+class CommitConflict(TransientError):
+    """Other transactions changed the catalog first, in every attempt."""
+
+
+class Replan(TransientError):
+    """The table is no longer what the micro-batch was staged for: nothing was committed, stage it again."""
+
+
+class StagedTooLongAgo(Replan):
+    """Staged files have grown so old that orphan removal could take them before the commit."""
+
+
+class ConfigError(TerminalError):
+    """Settings that cannot be used.
+
+    Args:
+        message: what is wrong and what to write instead.
+        file: the YAML file, when there is one.
+        line: 1-based line of the offending key.
+        key: dotted path of the setting, such as ``flush.max_bytes``.
+    """
+
+    def __init__(self, message: str, *, file: str | None = None, line: int | None = None, key: str | None = None) -> None:
+        where = ":".join(str(part) for part in (file, line) if part is not None)
+        super().__init__(": ".join(part for part in (where, key, message) if part))
+        self.message = message
+        self.file = file
+        self.line = line
+        self.key = key
+
+
+class MissingPart(TerminalError):
+    """A package, extension or symbol that this feature needs is not there."""
+
+
+class LaneFenced(TerminalError):
+    """The lane's row is not what this run started from; nothing of the micro-batch was committed."""
+
+    def __init__(self, pipeline: str, lane: int) -> None:
+        super().__init__(
+            f"lane {lane} of {pipeline} moved on under this run: another run, a resume, a rebase or a new layout "
+            "owns it now. Nothing was lost or repeated; this run ends."
+        )
+        self.pipeline = pipeline
+        self.lane = lane
+
+
+class LayoutMismatch(TerminalError):
+    """The number of lanes in the lake is not the number in the YAML."""
+
+    def __init__(self, pipeline: str, in_lake: int, in_yaml: int) -> None:
+        super().__init__(
+            f"layout {in_lake} in the lake, {in_yaml} in the YAML: run `arrow-ingest lanes apply {pipeline}`"
+        )
+        self.in_lake = in_lake
+        self.in_yaml = in_yaml
+
+
+class LakeMismatch(TerminalError):
+    """What the lake holds under this name was made by other settings (topic, table, partition_by)."""
+
+
+class StageFailed(TerminalError):
+    """A staged file could not be written.
+
+    Args:
+        detail: what the writer said.
+        culprits: the ``(partition, offset)`` pairs whose rows were in the row group that failed.
+    """
+
+    def __init__(self, detail: str, culprits: Iterable[tuple[int, int]] = ()) -> None:
+        super().__init__(f"staging failed: {detail}")
+        self.culprits = tuple(culprits)
+
+
+class SuspendReason(StrEnum):
+    """Why a lane stopped until an operator decides. The values are stored in the lake and in Dagster's run tags."""
+
+    TOPIC_RECREATED = "topic_recreated"
+    LOG_TRUNCATED = "log_truncated"
+    OFFSET_OUT_OF_RANGE = "offset_out_of_range"
+    PARTITION_REMOVED = "partition_removed"
+    CORRUPT_RECORD = "corrupt_record"
+    DEAD_LETTER_BUDGET = "dead_letter_budget"
+
+
+class LaneSuspended(TerminalError):
+    """The lane must not go on by itself.
+
+    Args:
+        reason: the class of the incident.
+        detail: the range or identity that was met, in words.
+        partition: the Kafka partition, when one is to blame.
+        expected: the offset that the lake wants next.
+        available: the half-open range ``[low, high)`` that the broker still holds.
+    """
+
+    def __init__(
+        self,
+        reason: SuspendReason,
+        detail: str,
+        *,
+        partition: int | None = None,
+        expected: int | None = None,
+        available: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(f"lane suspended ({reason.value}): {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.partition = partition
+        self.expected = expected
+        self.available = available
+
+
+class OutcomeUnknown(ArrowIngestError):
+    """COMMIT was sent and its answer never came: whether ``commit_id`` landed has to be looked up."""
+
+    def __init__(self, commit_id: str, detail: str) -> None:
+        super().__init__(f"the outcome of commit {commit_id} is unknown: {detail}")
+        self.commit_id = commit_id

@@ -1,0 +1,1 @@
+"""Untrusted Arrow IPC bytes in, validated record batches or a rejection out."""

@@ -1,0 +1,1 @@
+"""Arrow IPC producers: for users, demos, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""Tests over real brokers, real lakes and a real Dagster."""
