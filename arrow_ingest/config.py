@@ -94,9 +94,14 @@ class LakeConfig(_Model):
     """Where the rows go."""
 
     catalog: Annotated[
-        Text, Field(min_length=1, description="`sqlite:PATH` of the DuckLake catalog; a bare path means the same.")
+        Text,
+        Field(
+            min_length=1,
+            description="`sqlite:PATH` of the DuckLake catalog; a bare path means the same. A relative path counts from "
+            "the folder of the project's pyproject.toml; outside a project, from the current folder.",
+        ),
     ]
-    data_path: Annotated[Text, Field(min_length=1, description="Folder of the Parquet files.")]
+    data_path: Annotated[Text, Field(min_length=1, description="Folder of the Parquet files; relative as `catalog` is.")]
     schema_name: Annotated[Text, Field(alias="schema", description="The table's schema.")] = "main"
     table: Annotated[Text, Field(description="The table.")]
 
