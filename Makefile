@@ -1,0 +1,52 @@
+# Every target works as the first command after a clone: .venv is made as needed, from PyPI alone.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+# Passed through, for example: make test ARGS="-k producer -x", make demo ARGS="--once --json"
+ARGS ?=
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED) ## Create .venv with the exact versions of constraints.txt
+
+demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-C
+	@$(BIN)/arrow-ingest demo $(ARGS)
+
+test: $(INSTALLED) ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(INSTALLED) ## Format, lint, types and layers: what CI runs before the tests
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet arrow_ingest_tests/test_layers.py
+
+clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+
+.PHONY: help install demo test check clean
+
+# The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
+# each is tried.
+$(BIN)/python:
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+	        if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	            $$python -m venv --clear $(VENV) && exit 0; \
+	        fi; \
+	        echo "$$python has no venv module (on Debian and Ubuntu: apt install python3-venv)" >&2; \
+	    fi; \
+	done; \
+	echo "arrow-ingest needs Python 3.11, 3.12 or 3.13 with venv as python3, python3.13, python3.12 or python3.11;" \
+	    "python3 here is: $$(python3 --version 2>&1 || true)" >&2; \
+	exit 1
+
+$(INSTALLED): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
