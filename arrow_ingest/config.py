@@ -176,6 +176,9 @@ class Limits(_Model):
     ] = ByteSize(256 * MIB)
     max_columns: Annotated[PositiveInt, Field(description="Top-level columns.")] = 2_000
     max_fields: Annotated[PositiveInt, Field(description="Fields of all depths together.")] = 10_000
+    max_schema_bytes: Annotated[
+        ByteSize, Field(ge=1, description="Names and metadata of a schema, counted as often as they are referred to.")
+    ] = ByteSize(4 * MIB)
     max_depth: Annotated[PositiveInt, Field(description="Nesting of types; a flat column has depth 1.")] = 16
     max_dictionaries: Annotated[PositiveInt, Field(description="Dictionary batches in one message.")] = 256
     max_batches: Annotated[PositiveInt, Field(description="Record batches in one message.")] = 1_024

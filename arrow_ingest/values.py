@@ -103,6 +103,7 @@ class Reason(StrEnum):
     TRAILING_BYTES = "trailing_bytes"
     METADATA = "metadata"
     TOO_MANY_ROWS = "too_many_rows"
+    TOO_MANY_BATCHES = "too_many_batches"
     TOO_MANY_COLUMNS = "too_many_columns"
     TOO_DEEP = "too_deep"
     TOO_MANY_DICTIONARIES = "too_many_dictionaries"
@@ -312,3 +313,14 @@ class Point(StrEnum):
 
 def ignore(point: Point) -> None:
     """The observer of production: does nothing."""
+
+
+def touched_partitions(files: Iterable[StagedFile]) -> tuple[TouchedPartition, ...]:
+    """What staged files add to each table partition, ascending by partition key, the NULL partition last."""
+    by_value: dict[str | None, list[StagedFile]] = {}
+    for file in files:
+        by_value.setdefault(file.partition_value, []).append(file)
+    return tuple(
+        TouchedPartition(value, sum(f.rows for f in added), len(added), sum(f.size_bytes for f in added))
+        for value, added in sorted(by_value.items(), key=lambda item: (item[0] is None, item[0] or ""))
+    )
