@@ -1,8 +1,8 @@
 """Hypothesis strategies for every Arrow type that a message may carry: types, arrays, schemas, batches, tables.
 
 Arrays have nulls, are slices of longer arrays, and nest. Values stay inside what every reader of the lake can hold:
-temporal values lie between the years 1 and 9999 (nanoseconds: 1700 to 2250), nanoseconds with a time zone are whole
-microseconds (DuckDB's TIMESTAMPTZ has no finer unit), floats are no NaN, keys are unique within a map.
+temporal values lie between the years 1 and 9999 (nanoseconds: 1700 to 2250), nanoseconds with a time zone or of a time
+of day are whole microseconds (DuckDB has no finer unit for them), floats are no NaN, keys are unique within a map.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,21 @@ FLAT_TYPES: tuple[pa.DataType, ...] = (
     pa.uint16(),
     pa.uint32(),
     pa.uint64(),
+    pa.float16(),
     pa.float32(),
     pa.float64(),
+    pa.decimal32(9, 2),
+    pa.decimal64(18, 0),
+    pa.decimal256(38, 10),
     pa.decimal128(1, 0),
     pa.decimal128(18, 6),
     pa.decimal128(38, 38),
     pa.date32(),
     pa.date64(),
+    pa.time32("s"),
+    pa.time32("ms"),
     pa.time64("us"),
+    pa.time64("ns"),
     *(pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")),
     *(pa.timestamp(unit, "UTC") for unit in ("s", "ms", "us", "ns")),
     pa.timestamp("us", "+05:30"),
@@ -41,10 +48,10 @@ FLAT_TYPES: tuple[pa.DataType, ...] = (
     pa.binary(1),
     pa.binary(16),
 )
-"""Every type without children that may also stand inside nested types and dictionaries, save null."""
+"""Every type without children that may also be the entries of a dictionary."""
 
-VIEW_TYPES: tuple[pa.DataType, ...] = (pa.string_view(), pa.binary_view())
-"""Top-level columns only: the Parquet writer cannot slice them inside a struct."""
+OTHER_FLAT_TYPES: tuple[pa.DataType, ...] = (pa.string_view(), pa.binary_view(), pa.null())
+"""The other types without children."""
 
 INDEX_TYPES = (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
 MAP_KEY_TYPES = (pa.utf8(), pa.int32(), pa.int64(), pa.date32())
@@ -55,8 +62,8 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 def flat_types() -> st.SearchStrategy[pa.DataType]:
-    """Types without children that may stand anywhere, null included."""
-    return st.sampled_from((*FLAT_TYPES, pa.null()))
+    """Types without children."""
+    return st.sampled_from((*FLAT_TYPES, *OTHER_FLAT_TYPES))
 
 
 def dictionary_types() -> st.SearchStrategy[pa.DataType]:
@@ -69,13 +76,13 @@ def _nested(inner: st.SearchStrategy[pa.DataType]) -> st.SearchStrategy[pa.DataT
         lambda kinds: pa.struct([pa.field(f"f{i}", kind) for i, kind in enumerate(kinds)])
     )
     maps = st.builds(pa.map_, st.sampled_from(MAP_KEY_TYPES), inner)
-    return st.one_of(inner.map(pa.list_), inner.map(pa.large_list), structs, maps)
+    fixed_size_lists = st.builds(pa.list_, inner, _whole(1, 3))
+    return st.one_of(inner.map(pa.list_), inner.map(pa.large_list), fixed_size_lists, structs, maps)
 
 
 def supported_types(max_leaves: int = 4) -> st.SearchStrategy[pa.DataType]:
     """Every type that passes the allowlist as a column, nested ones included."""
-    nestable = st.recursive(st.one_of(flat_types(), dictionary_types()), _nested, max_leaves=max_leaves)
-    return st.one_of(nestable, st.sampled_from(VIEW_TYPES))
+    return st.recursive(st.one_of(flat_types(), dictionary_types()), _nested, max_leaves=max_leaves)
 
 
 def _whole(low: int, high: int) -> st.SearchStrategy[int]:
@@ -90,7 +97,13 @@ def _timestamps(kind: pa.TimestampType) -> st.SearchStrategy[int]:
     return _whole(_FIRST_DAY * 86_400 * per_second, (_LAST_DAY * 86_400 + 86_399) * per_second)
 
 
-def _decimals(kind: pa.Decimal128Type) -> st.SearchStrategy[Decimal]:
+def _times(kind: pa.DataType) -> st.SearchStrategy[int]:
+    if kind.unit == "ns":
+        return _whole(0, 86_400 * 10**6 - 1).map(lambda micros: micros * 1_000)
+    return _whole(0, 86_400 * _PER_SECOND[kind.unit] - 1)
+
+
+def _decimals(kind: pa.DataType) -> st.SearchStrategy[Decimal]:
     largest = 10**kind.precision - 1
     return _whole(-largest, largest).map(lambda value: Decimal(f"{value}e{-kind.scale}"))
 
@@ -100,10 +113,10 @@ _VALUES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], st.SearchStr
     (pa.types.is_signed_integer, lambda kind: _whole(-(2 ** (kind.bit_width - 1)), 2 ** (kind.bit_width - 1) - 1)),
     (pa.types.is_unsigned_integer, lambda kind: _whole(0, 2**kind.bit_width - 1)),
     (pa.types.is_floating, lambda kind: st.floats(width=kind.bit_width, allow_nan=False)),
-    (pa.types.is_decimal128, _decimals),
+    (pa.types.is_decimal, _decimals),
     (pa.types.is_date32, lambda _: _whole(_FIRST_DAY, _LAST_DAY)),
     (pa.types.is_date64, lambda _: _whole(_FIRST_DAY, _LAST_DAY).map(lambda day: day * _DAY_MS)),
-    (pa.types.is_time64, lambda _: _whole(0, 86_400_000_000 - 1)),
+    (pa.types.is_time, _times),
     (pa.types.is_timestamp, _timestamps),
     (pa.types.is_fixed_size_binary, lambda kind: st.binary(min_size=kind.byte_width, max_size=kind.byte_width)),
     (
@@ -153,6 +166,12 @@ def _list_arrays(draw: st.DrawFn, kind: pa.ListType, length: int, *, nullable: b
 
 
 @st.composite
+def _fixed_size_list_arrays(draw: st.DrawFn, kind: pa.FixedSizeListType, length: int, *, nullable: bool) -> pa.Array:
+    child = draw(arrays(kind.value_type, length=length * kind.list_size))
+    return pa.FixedSizeListArray.from_arrays(child, type=kind, mask=draw(_masks(length, nullable=nullable)))
+
+
+@st.composite
 def _map_arrays(draw: st.DrawFn, kind: pa.MapType, length: int, *, nullable: bool) -> pa.Array:
     sizes = draw(st.lists(_whole(0, 2), min_size=length, max_size=length))
     starts = [sum(sizes[:i]) for i in range(length + 1)]
@@ -183,6 +202,8 @@ def _unsliced(kind: pa.DataType, length: int, *, nullable: bool) -> st.SearchStr
         return _map_arrays(kind, length, nullable=nullable)
     if pa.types.is_struct(kind):
         return _struct_arrays(kind, length, nullable=nullable)
+    if pa.types.is_fixed_size_list(kind):
+        return _fixed_size_list_arrays(kind, length, nullable=nullable)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _list_arrays(kind, length, nullable=nullable)
     return _flat_arrays(kind, length, nullable=nullable)
