@@ -182,6 +182,7 @@ class Limits(_Model):
     max_depth: Annotated[PositiveInt, Field(description="Nesting of types; a flat column has depth 1.")] = 16
     max_dictionaries: Annotated[PositiveInt, Field(description="Dictionary batches in one message.")] = 256
     max_batches: Annotated[PositiveInt, Field(description="Record batches in one message.")] = 1_024
+    max_table_partitions: Annotated[PositiveInt, Field(description="Table partitions that its rows may fall into.")] = 400
     max_name_length: Annotated[PositiveInt, Field(description="Characters of a column's or field's name.")] = 255
 
 

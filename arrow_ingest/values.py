@@ -114,6 +114,7 @@ class Reason(StrEnum):
     SCHEMA_FROZEN = "schema_frozen"
     INVALID_NAME = "invalid_name"
     INVALID_DATA = "invalid_data"
+    TOO_MANY_PARTITIONS = "too_many_partitions"
     CAST = "cast"
     STAGING = "staging"
 

@@ -82,7 +82,7 @@ class AddColumn:
 
 @dataclass(frozen=True, slots=True)
 class Widen:
-    """``ALTER TABLE … ALTER name SET DATA TYPE to``; DuckLake takes nested types whole: new struct fields are this too."""
+    """``ALTER TABLE … ALTER name SET DATA TYPE``; DuckLake takes nested types whole: new struct fields are this too."""
 
     name: str
     sql_type_from: str

@@ -71,8 +71,10 @@ def _merged_numbers(held: pa.DataType, incoming: pa.DataType) -> pa.DataType | N
 
 
 def _float_with(held: pa.DataType, incoming: pa.DataType) -> pa.DataType | None:
-    """A float column takes floats, and integers that it represents exactly. An integer column never becomes a float:
-    DuckLake alters it, but then refuses the integer files that the same micro-batch may have staged before.
+    """A float column takes floats, and integers that it represents exactly.
+
+    An integer column never becomes a float: DuckLake alters it, but then refuses the integer files that the same
+    micro-batch may have staged before.
     """
     if pa.types.is_floating(incoming):
         return pa.float64()

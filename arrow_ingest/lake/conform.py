@@ -1,0 +1,156 @@
+"""One record batch of a message in, the same rows with exactly the table's columns out, or a rejection.
+
+Columns that already have the table's type keep the received buffers; what is written anew is counted by its cause.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+
+from arrow_ingest.lake.bounds import bounded
+from arrow_ingest.lake.instants import to_instants
+from arrow_ingest.lake.retype import retyped
+from arrow_ingest.lake.schema import METADATA_TYPES, TablePlan
+from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, fold, sql_text
+from arrow_ingest.values import Copies, CopyCause, Reason, Rejection
+
+_FIRST_MS, _END_MS = -62_135_596_800_000, 253_402_300_800_000
+"""Milliseconds of the years 1 to 9999: a producer may write any 64 bits as a message's timestamp."""
+
+_SHOWN_CHARACTERS = 80
+"""How much of a refused value a rejection shows …"""
+
+_MAX_SHOWN = 200
+"""… and of its nested values together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Where a message's rows come from: the values of the metadata columns.
+
+    Args:
+        timestamp_ms: Kafka's timestamp of the message.
+        inserted_at: wall clock of the micro-batch, with zone.
+    """
+
+    generation: int
+    partition: int
+    offset: int
+    timestamp_ms: int | None
+    inserted_at: datetime
+
+    def column(self, name: str, rows: int, first_row: int) -> pa.Array:
+        """The metadata column of this name; ``_kafka_row`` counts from ``first_row``, all others are constant."""
+        kind = METADATA_TYPES[name]
+        if name == "_kafka_row":
+            return pa.arange(first_row, first_row + rows).cast(kind)
+        values = {
+            "_inserted_at": self.inserted_at,
+            "_kafka_generation": self.generation,
+            "_kafka_partition": self.partition,
+            "_kafka_offset": self.offset,
+        }
+        value = pa.scalar(values[name], kind) if name in values else instant_of_message(self.timestamp_ms)
+        return pa.repeat(value, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Conformed:
+    """A batch of the plan's target schema.
+
+    Args:
+        copies: bytes written beside the received buffers, by cause; metadata columns are new bytes, not copies.
+        nulled: values of declared casts that became NULL.
+    """
+
+    batch: pa.RecordBatch
+    copies: Copies
+    nulled: int = 0
+
+
+def conform(batch: pa.RecordBatch, plan: TablePlan, stamp: Stamp, *, first_row: int) -> Conformed | Rejection:
+    """Bring one record batch to ``plan.target``; the plan has been extended by the batch's schema.
+
+    Args:
+        first_row: rows of the message in the batches before this one.
+    """
+    columns: list[pa.Array] = []
+    copies: dict[CopyCause, int] = {}
+    for field, source in zip(plan.target, plan.sources(batch.schema), strict=True):
+        if (name := fold(field.name)) in METADATA_TYPES:
+            columns.append(stamp.column(name, batch.num_rows, first_row))
+        elif source is None:
+            columns.append(pa.nulls(batch.num_rows, field.type))
+        else:
+            received = batch.column(source)
+            change, cause = _change(received, field, plan)
+            fitting = _attempt(change, received, field, first_row)
+            if isinstance(fitting, Rejection):
+                return fitting
+            columns.append(fitting)
+            if fitting is not received:
+                copies[cause] = copies.get(cause, 0) + new_bytes(fitting, received)
+    return Conformed(pa.RecordBatch.from_arrays(columns, schema=plan.target), Copies(copies))
+
+
+def instant_of_message(timestamp_ms: int | None) -> pa.Scalar:
+    """Kafka's message timestamp as timestamptz; NULL where there is none or it is no time of the years 1 to 9999.
+
+    >>> instant_of_message(2**62).is_valid, instant_of_message(0).value
+    (False, 0)
+    """
+    if timestamp_ms is None or not _FIRST_MS <= timestamp_ms < _END_MS:
+        return pa.scalar(None, TIMESTAMPTZ)
+    return pa.scalar(timestamp_ms * 1_000, TIMESTAMPTZ)
+
+
+def new_bytes(written: pa.Array, received: pa.Array) -> int:
+    """Bytes of ``written``'s buffers that are not ``received``'s.
+
+    >>> texts = pa.array(["a", "b"], pa.large_string())
+    >>> new_bytes(texts.cast(pa.string()), texts)  # three offsets of four bytes; the text itself is shared
+    12
+    """
+    shared = {buffer.address for buffer in received.buffers() if buffer is not None}
+    return sum(buffer.size for buffer in written.buffers() if buffer is not None and buffer.address not in shared)
+
+
+def _change(received: pa.Array, field: pa.Field, plan: TablePlan) -> tuple[Callable[[pa.Array], pa.Array], CopyCause]:
+    """How to give a column its type in the table, and why bytes are written anew if they are."""
+    if received.type == field.type:
+        return bounded, CopyCause.WIDENED
+    if plan.is_declared_cast(field.name) and not pa.types.is_null(received.type):
+        return _cast_declared, CopyCause.CAST
+    cause = CopyCause.DICTIONARY if pa.types.is_dictionary(received.type) else CopyCause.WIDENED
+    return lambda column: bounded(retyped(column, field.type)), cause
+
+
+def _cast_declared(column: pa.Array) -> pa.Array:
+    return bounded(to_instants(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column))
+
+
+def _attempt(
+    change: Callable[[pa.Array], pa.Array], column: pa.Array, field: pa.Field, first_row: int
+) -> pa.Array | Rejection:
+    try:
+        return change(column)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        row = _first_refused(change, column)
+        shown = column[row : row + 1].to_string(skip_new_lines=True, element_size_limit=_SHOWN_CHARACTERS)
+        where = f"column {field.name}, row {first_row + row}"
+        return Rejection(Reason.CAST, f"{where}: {shown[:_MAX_SHOWN]} does not fit {sql_text(field.type)}")
+
+
+def _first_refused(change: Callable[[pa.Array], pa.Array], column: pa.Array) -> int:
+    """The row that ``change`` refuses first, by halving: a refused column of 1,000 rows costs ten more attempts."""
+    start, stop = 0, len(column)
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        try:
+            change(column[start:middle])
+            start = middle
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            stop = middle
+    return start
