@@ -1,9 +1,9 @@
 """Text, dates and timestamps in, timestamps with zone out: the declared cast to timestamptz.
 
 Text is ISO 8601 in its extended form, ``2026-11-04T02:00:00.123Z``; also with an offset (``+01:00``, ``+0100``,
-``+01``), a space or small letters for T and Z, a comma for the point, minutes or hours only, or the date alone. What has
-no zone is UTC. DuckDB's timestamptz holds microseconds: further digits are cut off, towards the past, since the cast was
-asked for.
+``+01``), a space or small letters for T and Z, a comma for the point, minutes or hours only, or the date alone. What
+has no zone is UTC. DuckDB's timestamptz holds microseconds: further digits are cut off, towards the past, since the
+cast was asked for.
 """
 
 from contextlib import suppress

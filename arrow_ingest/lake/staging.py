@@ -1,0 +1,290 @@
+"""Slices of table partitions in, durable Parquet files that no snapshot refers to yet out.
+
+Rows are collected per table partition across messages until a row group is full, so that a catch-up over many days does
+not become many tiny files; full row groups are encoded on a pool of threads. Rows alias received buffers: a message's
+memory is free once all of its rows are encoded.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+import pyarrow as pa
+
+from arrow_ingest.config import LakeConfig, Parquet
+from arrow_ingest.errors import CatalogUnavailable, StageFailed
+from arrow_ingest.lake.partition import PartitionSlice
+from arrow_ingest.lake.row_groups import RowGroupFile
+from arrow_ingest.values import StagedFile
+
+_FILES_PER_PARTITION = 2
+"""A table partition gets a second file while its first one is being encoded and another thread is free."""
+
+
+def now() -> datetime:
+    """The wall clock, with zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _RowGroup:
+    """Rows that are written together, and the messages that they came from."""
+
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    rows: int = 0
+    size_bytes: int = 0
+    sources: dict[tuple[int, int], None] = field(default_factory=dict)
+
+    def add(self, rows: pa.RecordBatch, size_bytes: int, source: tuple[int, int]) -> None:
+        self.batches.append(rows)
+        self.rows += rows.num_rows
+        self.size_bytes += size_bytes
+        self.sources[source] = None
+
+    def is_full(self, parquet: Parquet) -> bool:
+        return self.rows >= parquet.row_group_rows or self.size_bytes >= parquet.row_group_bytes
+
+
+@dataclass(slots=True, eq=False)
+class _OpenFile:
+    """A file and what is to be done to it, in order, by one thread at a time."""
+
+    file: RowGroupFile
+    partition: "_Partition"
+    jobs: deque[Callable[[], None]] = field(default_factory=deque)
+    is_busy: bool = False
+    size_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Partition:
+    """One table partition: the row group being collected, and the files that take further row groups."""
+
+    value: str | None
+    hive_path: str
+    schema: pa.Schema
+    collected: _RowGroup = field(default_factory=_RowGroup)
+    files: list[_OpenFile] = field(default_factory=list)
+
+
+class Stager:
+    """One micro-batch's files. Rows are appended by one thread; any thread may close.
+
+    Args:
+        pool: encodes row groups; several stagers may share it.
+        commit_id: names the files, so that they can be traced to their ledger row.
+    """
+
+    def __init__(
+        self,
+        lake: LakeConfig,
+        parquet: Parquet,
+        *,
+        pool: Executor,
+        commit_id: str,
+        lane: int,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._folder = lane_folder(lake, lake.table, lane)
+        self._parquet = parquet
+        self._pool = pool
+        self._commit_id = commit_id
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._partitions: dict[str | None, _Partition] = {}
+        self._staged: list[StagedFile] = []
+        self._files_named = 0
+        self._busy_files = 0
+        self._buffered_bytes = 0
+        self._failure: Exception | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of rows that are not yet encoded: those being collected and those waiting for a thread."""
+        return self._buffered_bytes
+
+    def append(self, piece: PartitionSlice, source: tuple[int, int]) -> None:
+        """Take rows of the message ``source`` (partition, offset); returns at once, whatever is buffered.
+
+        Raises:
+            StageFailed, CatalogUnavailable: an earlier row group could not be written.
+        """
+        with self._changed:
+            self._raise_failure()
+            partition = self._partition(piece)
+            for rows, size_bytes in _cut(piece.rows, self._parquet):
+                self._buffered_bytes += size_bytes
+                partition.collected.add(rows, size_bytes, source)
+                if partition.collected.is_full(self._parquet):
+                    self._submit(partition)
+
+    def wait_for_progress(self, timeout_seconds: float) -> None:
+        """Return once fewer bytes are buffered, or after the timeout.
+
+        When nothing is being encoded, the largest row group that is being collected is written as it is.
+        """
+        with self._changed:
+            before = self._buffered_bytes
+            if not self._busy_files and self._partitions:
+                self._submit(max(self._partitions.values(), key=lambda partition: partition.collected.size_bytes))
+            self._changed.wait_for(lambda: self._buffered_bytes < before or self._failure is not None, timeout_seconds)
+
+    def close(self) -> tuple[StagedFile, ...]:
+        """Write what is collected and return, by path, once every file is on disk.
+
+        Raises:
+            StageFailed: rows could not be encoded; names the messages that were in the row group.
+            CatalogUnavailable: the data path cannot be written.
+        """
+        with self._changed:
+            for partition in self._partitions.values():
+                self._submit(partition)
+                self._close_files(partition)
+            self._changed.wait_for(lambda: not self._busy_files)
+            self._raise_failure()
+            return tuple(sorted(self._staged, key=lambda staged: staged.path))
+
+    def abandon(self) -> None:
+        """Drop all rows and give the handles back; files on disk are left to orphan removal. No-op when closed."""
+        with self._changed:
+            self._failure = self._failure or StageFailed("abandoned")
+            for partition in self._partitions.values():
+                self._close_files(partition)
+            self._partitions.clear()
+            self._changed.wait_for(lambda: not self._busy_files)
+            self._buffered_bytes = 0
+
+    # Below, all methods but `_run`, `_encode` and `_finish` are called with the condition held.
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _partition(self, piece: PartitionSlice) -> _Partition:
+        """Where the slice is collected; a schema that changed within the micro-batch begins new files."""
+        partition = self._partitions.get(piece.value)
+        if partition is not None and partition.schema != piece.rows.schema:
+            self._submit(partition)
+            self._close_files(partition)
+            partition = None
+        if partition is None:
+            partition = _Partition(piece.value, piece.hive_path, piece.rows.schema)
+            self._partitions[piece.value] = partition
+        return partition
+
+    def _submit(self, partition: _Partition) -> None:
+        """Hand the collected row group to a file."""
+        group = partition.collected
+        if group.rows:
+            partition.collected = _RowGroup()
+            open_file = self._file_for(partition)
+            self._enqueue(open_file, partial(self._encode, open_file, group))
+
+    def _file_for(self, partition: _Partition) -> _OpenFile:
+        """An idle file, else a second one while a thread is free for it, else the one with the least to do."""
+        for open_file in partition.files:
+            if not open_file.is_busy:
+                return open_file
+        is_thread_free = self._busy_files < self._parquet.threads
+        if partition.files and (len(partition.files) == _FILES_PER_PARTITION or not is_thread_free):
+            return min(partition.files, key=lambda open_file: len(open_file.jobs))
+        return self._open(partition)
+
+    def _open(self, partition: _Partition) -> _OpenFile:
+        """Begin a file; over the cap the largest one takes no more."""
+        taking = [open_file for other in self._partitions.values() for open_file in other.files]
+        if len(taking) >= self._parquet.max_open_files:
+            self._close_file(max(taking, key=lambda open_file: open_file.size_bytes))
+        path = self._folder / partition.hive_path / f"{self._commit_id}-{self._files_named}.parquet"
+        self._files_named += 1
+        open_file = _OpenFile(RowGroupFile(path, partition.value, self._parquet, self._clock), partition)
+        partition.files.append(open_file)
+        return open_file
+
+    def _close_files(self, partition: _Partition) -> None:
+        for open_file in tuple(partition.files):
+            self._close_file(open_file)
+
+    def _close_file(self, open_file: _OpenFile) -> None:
+        open_file.partition.files.remove(open_file)
+        self._enqueue(open_file, partial(self._finish, open_file))
+
+    def _enqueue(self, open_file: _OpenFile, job: Callable[[], None]) -> None:
+        open_file.jobs.append(job)
+        if not open_file.is_busy:
+            self._pool.submit(self._run, open_file)
+            open_file.is_busy = True
+            self._busy_files += 1
+
+    def _next_job(self, open_file: _OpenFile) -> Callable[[], None] | None:
+        with self._changed:
+            if open_file.jobs:
+                return open_file.jobs.popleft()
+            open_file.is_busy = False
+            self._busy_files -= 1
+            self._changed.notify_all()
+            return None
+
+    def _run(self, open_file: _OpenFile) -> None:
+        """On the pool: do what is to be done to one file."""
+        while (job := self._next_job(open_file)) is not None:
+            job()
+
+    def _encode(self, open_file: _OpenFile, group: _RowGroup) -> None:
+        """Write one row group and let go of its rows, whatever comes of it."""
+        try:
+            if self._failure is None:
+                open_file.file.write(pa.Table.from_batches(group.batches))
+        except Exception as error:  # noqa: BLE001  whatever it is, `close` raises it
+            self._fail(error, group.sources)
+        group.batches.clear()
+        with self._changed:
+            self._buffered_bytes -= group.size_bytes
+            open_file.size_bytes = open_file.file.size_bytes
+            if open_file.size_bytes >= self._parquet.target_file_bytes and open_file in open_file.partition.files:
+                self._close_file(open_file)
+            self._changed.notify_all()
+
+    def _finish(self, open_file: _OpenFile) -> None:
+        try:
+            if self._failure is not None:
+                open_file.file.abandon()
+            elif (staged := open_file.file.close()) is not None:
+                with self._changed:
+                    self._staged.append(staged)
+        except Exception as error:  # noqa: BLE001  whatever it is, `close` raises it
+            self._fail(error, ())
+
+    def _fail(self, error: Exception, culprits: Iterable[tuple[int, int]]) -> None:
+        """Keep the first failure. A disk that is full or gone is no message's fault."""
+        if isinstance(error, OSError):
+            failure: Exception = CatalogUnavailable(f"cannot write below {self._folder}: {error}")
+        else:
+            failure = StageFailed(str(error), culprits)
+        failure.__cause__ = error
+        with self._changed:
+            self._failure = self._failure or failure
+
+
+def lane_folder(lake: LakeConfig, table: str, lane: int) -> Path:
+    """The folder of one lane's files: orphan removal skips those of lanes that are being drained."""
+    return Path(lake.data_path) / lake.schema_name / table / f"lane-{lane}"
+
+
+def _cut(rows: pa.RecordBatch, parquet: Parquet) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """The rows in views that each fit into one row group, judged by their average size; with their bytes."""
+    size_bytes = rows.nbytes
+    parts = max(ceil(rows.num_rows / parquet.row_group_rows), ceil(size_bytes / parquet.row_group_bytes))
+    if parts <= 1:
+        yield rows, size_bytes
+        return
+    step = ceil(rows.num_rows / parts)
+    for start in range(0, rows.num_rows, step):
+        view = rows.slice(start, step)
+        yield view, view.nbytes
