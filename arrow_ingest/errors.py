@@ -7,6 +7,7 @@
     │   ├── BrokerUnavailable          no answer from Kafka within the deadline
     │   ├── TopicMissing               the broker answers, but has no such topic (yet)
     │   ├── ConsumerStalled            the broker answers, but a partition makes no progress
+    │   ├── DeliveryFailed             a produced message was not acknowledged
     │   ├── CatalogUnavailable         the catalog or the data path cannot be reached
     │   ├── LaneBusy                   another run holds the lane's lock
     │   ├── CommitConflict             other transactions won every retry
@@ -15,10 +16,12 @@
     ├── TerminalError                  stop and tell a person
     │   ├── ConfigError                the pipeline's YAML, or a command's arguments
     │   ├── MissingPart                an optional package, a DuckDB extension or a librdkafka symbol
+    │   ├── RowTooLarge                one row does not fit into a message
     │   ├── LaneFenced                 the lane's row is not what this run started from: another run owns it
     │   ├── LayoutMismatch             lanes in the lake differ from lanes in the YAML
     │   ├── LakeMismatch               the lake holds another pipeline's table, topic or partitioning
     │   ├── StageFailed                a staged file could not be written
+    │   ├── StatementRefused           DuckDB refused a statement: its text or its data are wrong
     │   └── LaneSuspended              the lane stops until an operator decides
     └── OutcomeUnknown                 the answer to COMMIT was lost: look the commit up, then decide
 
@@ -73,6 +76,26 @@ class ConsumerStalled(TransientError):
         self.offset = offset
 
 
+class DeliveryFailed(TransientError):
+    """A message that was handed to the producer has not been acknowledged, and will not be.
+
+    Args:
+        topic: where it should have gone.
+        code: librdkafka's name of the error, such as ``MSG_SIZE_TOO_LARGE``.
+        detail: librdkafka's words for it.
+    """
+
+    def __init__(self, topic: str, code: str, detail: str) -> None:
+        hint = {
+            "MSG_SIZE_TOO_LARGE": "; is the topic's max.message.bytes large enough?",
+            "_MSG_TIMED_OUT": "; does the broker run, and is bootstrap.servers right?",
+            "_UNKNOWN_TOPIC": "; create the topic first",
+        }.get(code, "")
+        super().__init__(f"a message for topic {topic!r} was not delivered ({code}): {detail}{hint}")
+        self.topic = topic
+        self.code = code
+
+
 class CatalogUnavailable(TransientError):
     """The catalog database or the data path cannot be reached or written."""
 
@@ -108,7 +131,9 @@ class ConfigError(TerminalError):
         key: dotted path of the setting, such as ``flush.max_bytes``.
     """
 
-    def __init__(self, message: str, *, file: str | None = None, line: int | None = None, key: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, file: str | None = None, line: int | None = None, key: str | None = None
+    ) -> None:
         where = ":".join(str(part) for part in (file, line) if part is not None)
         super().__init__(": ".join(part for part in (where, key, message) if part))
         self.message = message
@@ -119,6 +144,22 @@ class ConfigError(TerminalError):
 
 class MissingPart(TerminalError):
     """A package, extension or symbol that this feature needs is not there."""
+
+
+class RowTooLarge(TerminalError):
+    """One row alone is larger than a message may be.
+
+    Args:
+        row: its number in what was to be sent, from 0.
+        size_bytes: its size as a message.
+        max_bytes: the largest message allowed.
+    """
+
+    def __init__(self, row: int, size_bytes: int, max_bytes: int) -> None:
+        super().__init__(f"row {row} alone takes {size_bytes} bytes, and a message holds at most {max_bytes}")
+        self.row = row
+        self.size_bytes = size_bytes
+        self.max_bytes = max_bytes
 
 
 class LaneFenced(TerminalError):
@@ -159,6 +200,10 @@ class StageFailed(TerminalError):
     def __init__(self, detail: str, culprits: Iterable[tuple[int, int]] = ()) -> None:
         super().__init__(f"staging failed: {detail}")
         self.culprits = tuple(culprits)
+
+
+class StatementRefused(TerminalError):
+    """DuckDB refused a statement for its text or its data; the same one is refused again."""
 
 
 class SuspendReason(StrEnum):

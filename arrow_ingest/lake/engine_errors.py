@@ -1,0 +1,41 @@
+"""DuckDB's exceptions to ours: the only place that tells them apart."""
+
+import duckdb
+
+from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, CommitConflict, StatementRefused
+
+_REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
+
+
+def is_conflict(error: duckdb.Error) -> bool:
+    """Whether another transaction was first, so that the same one may pass when it is tried again.
+
+    A lost race has no class of its own: SQLite says that the database is locked, DuckLake and DuckDB speak of a
+    conflict.
+
+    >>> is_conflict(duckdb.TransactionException("Failed to flush changes into DuckLake: database is locked"))
+    True
+    >>> is_conflict(duckdb.ParserException('syntax error at or near "conflict"'))
+    False
+    """
+    if isinstance(error, _REFUSED):
+        return False
+    text = str(error).lower()
+    return "database is locked" in text or (isinstance(error, duckdb.TransactionException) and "conflict" in text)
+
+
+def wrapped(error: duckdb.Error, doing: str) -> ArrowIngestError:
+    """The error to raise instead.
+
+    Whatever is not a conflict and not the statement's own fault counts as the catalog's or the disk's: a new connection
+    may find them well again.
+
+    >>> wrapped(duckdb.ParserException("syntax error"), "SELEC 1")
+    StatementRefused('SELEC 1: syntax error')
+    """
+    says = f"{doing}: {str(error).partition('Stack Trace:')[0].strip()}"
+    if is_conflict(error):
+        return CommitConflict(says)
+    if isinstance(error, _REFUSED):
+        return StatementRefused(says)
+    return CatalogUnavailable(says)

@@ -1,0 +1,219 @@
+"""A lake's address in, an attached DuckDB connection out: SQL text and parameters to rows.
+
+Every session is in-process, runs in UTC, inlines nothing that is not told to, reads files below the data path only and
+has its settings locked. One thread uses it at a time.
+"""
+
+import importlib.util
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from arrow_ingest.config import LakeConfig
+from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, MissingPart
+from arrow_ingest.lake.catalog import Catalog, catalog_of
+from arrow_ingest.lake.engine_errors import wrapped
+from arrow_ingest.lake.sql import LAKE, attach, literal
+
+MEMORY_LIMIT = "1GiB"
+"""For the buffers of queries (`verify`, `sql`), which spill over it; a commit needs a few MB."""
+
+THREADS = 2
+"""Files are written by pyarrow, not here; more threads would only take memory from the writers beside us."""
+
+
+class Lake:
+    """An attached lake. Closing it ends what transaction is open, without effect."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+        self._connection = connection
+        self.catalog = catalog
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session; an error while doing so has no one to help."""
+        with suppress(duckdb.Error):
+            self._connection.close()
+
+    def execute(self, text: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return all of its rows.
+
+        Raises:
+            CommitConflict: another transaction was first.
+            CatalogUnavailable: catalog or data cannot be read or written; of a COMMIT the outcome is unknown.
+            StatementRefused: the statement's own fault.
+        """
+        try:
+            return self._connection.execute(text, parameters).fetchall()
+        except duckdb.Error as error:
+            raise wrapped(error, _shown(text)) from error
+
+    def arrow(self, text: str, parameters: Sequence[object] = ()) -> pa.Table:
+        """Run one query and return its rows as an Arrow table, which owns its memory. Raises as `execute` does."""
+        try:
+            return self._connection.execute(text, parameters).to_arrow_table()
+        except duckdb.Error as error:
+            raise wrapped(error, _shown(text)) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """BEGIN, the block, COMMIT under the catalog's transaction lock; ROLLBACK if the block raises.
+
+        Raises:
+            CommitConflict, CatalogUnavailable: also by COMMIT, whose outcome is unknown then.
+        """
+        with self.catalog.transaction_lock():
+            self.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                with suppress(duckdb.Error):  # the first error counts; it may have ended the transaction already
+                    self._connection.execute("ROLLBACK")
+                raise
+            self.execute("COMMIT")
+
+
+def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
+    """Attach the lake, which is made on the first write.
+
+    Raises:
+        CatalogUnavailable: it cannot be reached, or (read-only) is not there yet.
+        LakeMismatch: its files lie below another data path.
+        MissingPart: a DuckDB extension is neither installed nor can be.
+    """
+    catalog = catalog_of(lake)
+    if read_only and not catalog.exists():
+        raise CatalogUnavailable(f"there is no lake at {lake.catalog} yet: the first run makes it")
+    if not read_only:
+        _make_folder(data_root(lake))
+    data_path = _data_path(lake)
+    connection = _connected((*catalog.extensions, "ducklake"))
+    session = Lake(connection, catalog)
+    try:
+        with _attaching(catalog, read_only=read_only):
+            session.execute(_attach_text(catalog, data_path, read_only=read_only))
+        _check_data_path(session, data_path)
+        _lock_down(session, data_path)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def data_root(lake: LakeConfig) -> Path:
+    """The absolute folder of the Parquet files."""
+    return Path(lake.data_path).expanduser().absolute()
+
+
+def _data_path(lake: LakeConfig) -> str:
+    """The data path as DuckLake writes it down: other programs find the files from any working directory."""
+    return f"{data_root(lake)}/"
+
+
+def _make_folder(folder: Path) -> None:
+    """Locked down, DuckDB could not: it makes folders below the data path, but not the path itself."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatalogUnavailable(f"the data path {folder} cannot be made: {error.strerror}") from error
+
+
+def _connected(extensions: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "memory_limit": MEMORY_LIMIT,
+            "threads": THREADS,
+            "temp_directory": str(Path(tempfile.gettempdir()) / "arrow-ingest-duckdb"),
+        }
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name in extensions:
+            _load(connection, name)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _load(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Load an extension out of its wheel; nothing is installed, so neither HOME nor a second process matters.
+
+    Raises:
+        MissingPart: there is no wheel for this DuckDB, and DuckDB's own way needs a network that is not there.
+    """
+    file = _extension_file(name)
+    try:
+        if file is not None:
+            connection.execute(f"LOAD {literal(str(file))}")
+        else:
+            connection.execute(f"INSTALL {name}")
+            connection.execute(f"LOAD {name}")
+    except duckdb.Error as error:
+        raise MissingPart(
+            f"DuckDB {duckdb.__version__} has no extension {name}: install the wheel of the same version "
+            f"(pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}); DuckDB says: {error}"
+        ) from error
+
+
+def _extension_file(name: str) -> Path | None:
+    """The extension's binary in its wheel, which carries that of exactly one DuckDB version (FACTS)."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        file = Path(folder) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        if file.exists():
+            return file
+    return None
+
+
+def _attaching(catalog: Catalog, *, read_only: bool) -> AbstractContextManager[None]:
+    """A writer attaches under the transaction lock: the first ATTACH writes the catalog, and two may be the first."""
+    if read_only:
+        return nullcontext()
+    catalog.prepare()
+    return catalog.transaction_lock()
+
+
+def _attach_text(catalog: Catalog, data_path: str, *, read_only: bool) -> str:
+    """ATTACH with nothing inlined by default: only arrow_ingest's own small tables are, by an option of their schema.
+
+    The catalog's data path is overridden to be compared by us: DuckLake's own refusal has no class to know it by.
+    """
+    options: dict[str, str | int] = {"DATA_PATH": data_path, "OVERRIDE_DATA_PATH": True, "DATA_INLINING_ROW_LIMIT": 0}
+    return attach(
+        catalog.target, {**options, "READ_ONLY": True} if read_only else {**options, **catalog.attach_options}
+    )
+
+
+def _check_data_path(session: Lake, data_path: str) -> None:
+    stored = session.execute("SELECT value FROM ducklake_options(?) WHERE option_name = 'data_path'", [LAKE])
+    if stored and stored[0][0] != data_path:
+        raise LakeMismatch(
+            f"the lake's files lie below {stored[0][0]}, but lake.data_path is {data_path}: put the old path back, or "
+            "give the new one a catalog of its own"
+        )
+
+
+def _lock_down(session: Lake, data_path: str) -> None:
+    """No file outside the data path can be read or written by any statement from here on."""
+    session.execute(f"SET allowed_directories = [{literal(data_path)}]")
+    session.execute("SET enable_external_access = false")
+    session.execute("SET lock_configuration = true")
+
+
+def _shown(text: str) -> str:
+    """The statement's beginning, for messages: one line, no values (they are parameters)."""
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:77]}..."
