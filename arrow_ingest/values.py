@@ -181,7 +181,7 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class TouchedPartition:
-    """What one commit added to one table partition. ``value`` is the Dagster partition key; None: the NULL partition."""
+    """What one commit added to one table partition; ``value`` is its Dagster key, None for the NULL partition."""
 
     value: str | None
     rows: int

@@ -1,0 +1,96 @@
+"""One lane, drained: fetch, decode and stage without a transaction, commit briefly, yield a receipt per commit."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from arrow_ingest.config import PipelineConfig, Run
+from arrow_ingest.errors import CommitConflict, LaneSuspended, Replan, StageFailed
+from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake.catalog import catalog_of
+from arrow_ingest.pipeline.log_pass import LaneRun, LogPass
+from arrow_ingest.pipeline.start import begin, suspend_or_rebase
+from arrow_ingest.values import Point, Receipt, Tally, ignore
+
+log = logging.getLogger(__name__)
+
+MAX_REPLANS = 8
+"""How often a run stages again because others changed the table under it."""
+
+
+def drain(
+    config: PipelineConfig,
+    *,
+    lane: int = 0,
+    run_id: str,
+    run: Run | None = None,
+    stop: threading.Event | None = None,
+    at: Callable[[Point], None] = ignore,
+) -> Iterator[Receipt | None]:
+    """Drain one lane as ``run`` (default: ``config.run``) says.
+
+    Yields a receipt per commit, in order, and None about once a second while nothing is committed, so that the caller
+    can do work of its own. The lane's lock is held until the generator ends or is closed; closing it abandons the open
+    micro-batch, which the next run reads again. Setting ``stop`` commits what was fetched and ends.
+
+    Args:
+        run_id: who drains; stands in the ledger and in the snapshot's commit message.
+        at: called at every labelled point; tests stop the process there.
+
+    Raises:
+        LaneBusy: another run drains this lane.
+        LaneSuspended: the lane was, or is now, suspended; the reason stands in its row.
+        LaneFenced: another run took the lane over; nothing of the last micro-batch was committed.
+        TransientError: broker or catalog failed; nothing was lost, the next run goes on from the stored offsets.
+    """
+    with catalog_of(config.lake).lane_lock(config.name, lane, holder=run_id), Cluster(config.kafka) as cluster:
+        lane_run = LaneRun(
+            config=config,
+            lane=lane,
+            run_id=run_id,
+            run=run or config.run,
+            cluster=cluster,
+            stop=stop or threading.Event(),
+            at=at,
+            started_at=time.monotonic(),
+        )
+        yield from _passes(lane_run)
+
+
+def _passes(lane_run: LaneRun) -> Iterator[Receipt | None]:
+    """Passes over the log from the stored offsets on; a finding that makes it stage again begins a new one."""
+    suspects: frozenset[tuple[int, int]] = frozenset()
+    committed = Tally()
+    replans = 0
+    while True:
+        try:
+            start = begin(lane_run.config, lane_run.lane, lane_run.cluster, run_id=lane_run.run_id)
+            with LogPass(lane_run, start, committed=committed, suspects=suspects) as log_pass:
+                for receipt in log_pass.receipts():
+                    if receipt is not None:
+                        committed += receipt.tally
+                    yield receipt
+            return
+        except StageFailed as failure:
+            suspects = _widened(suspects, failure)
+        except Replan as finding:
+            replans += 1
+            if replans > MAX_REPLANS:
+                raise CommitConflict(f"the table changed {replans} times under this run") from finding
+            log.info("staging again: %s", finding)
+        except LaneSuspended as incident:
+            suspend_or_rebase(lane_run.config, lane_run.lane, lane_run.cluster, incident, run_id=lane_run.run_id)
+
+
+def _widened(suspects: frozenset[tuple[int, int]], failure: StageFailed) -> frozenset[tuple[int, int]]:
+    """Narrow a failed write down: the messages that took part are read again and tried one by one.
+
+    Raises:
+        StageFailed: ``failure``, when it has no culprits that were not tried alone already (a full disk, say).
+    """
+    widened = suspects | set(failure.culprits)
+    if widened == suspects:
+        raise failure
+    log.warning("%s; looking for the message that causes it among %d", failure, len(failure.culprits))
+    return widened

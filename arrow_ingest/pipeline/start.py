@@ -1,0 +1,128 @@
+"""Where a lane's run begins: the lake's row, checked against what the broker says. The lake is the only truth."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.errors import LaneSuspended, LayoutMismatch, SuspendReason
+from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.guard import check_log
+from arrow_ingest.lake import lanes
+from arrow_ingest.lake.schema import TablePlan, plan_for
+from arrow_ingest.lake.session import Lake, open_lake
+from arrow_ingest.lake.tables import ensure, read_table_schema
+from arrow_ingest.values import LaneState, Position, TopicState, partitions_of_lane
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStart:
+    """What a pass over the log begins with.
+
+    Args:
+        stored: the lane's row as the lake holds it; the fence of the first commit.
+        state: the same with partitions that were added to the topic since; where reading begins.
+        topic: identity and watermarks as the broker showed them now.
+        plan: what the table looks like now.
+    """
+
+    stored: LaneState
+    state: LaneState
+    topic: TopicState
+    plan: TablePlan
+
+    @property
+    def end(self) -> dict[int, int]:
+        """The end of each of the lane's partitions as the broker showed it at the start."""
+        return {partition: self.topic.high[partition] for partition in self.state.positions}
+
+
+def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -> LaneStart:
+    """Read the lane's row, make it on the very first start, and refuse to read a log that is not the one it names.
+
+    Raises:
+        LaneSuspended: the lane is suspended, or what the broker shows suspends it now (written into its row).
+        LayoutMismatch: the lake has another number of lanes than the YAML.
+        BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed; try again.
+    """
+    topic = cluster.topic_state()
+    with open_lake(config.lake) as lake:
+        ensure(lake, config)
+        stored = lanes.read_lane(lake, config.name, lane) or _create(lake, config, lane, cluster, topic)
+        if stored.layout != config.lanes:
+            raise LayoutMismatch(config.name, stored.layout, config.lanes)
+        if stored.suspended is not None:
+            raise LaneSuspended(stored.suspended, stored.reason)
+        stored = _checked(lake, config, stored, topic, run_id=run_id)
+        plan = plan_for(config, read_table_schema(lake, config.lake))
+    return LaneStart(stored, _with_added_partitions(stored, topic), topic, plan)
+
+
+def suspend_or_rebase(
+    config: PipelineConfig, lane: int, cluster: Cluster, incident: LaneSuspended, *, run_id: str
+) -> None:
+    """Write an incident that a drain met into the lane's row, or go on in a new generation where the YAML says so.
+
+    Raises:
+        LaneSuspended: ``incident``, unless a new generation was begun.
+    """
+    with open_lake(config.lake) as lake:
+        stored = lanes.read_lane(lake, config.name, lane)
+        if stored is None or stored.suspended is not None:
+            raise incident
+        if incident.reason is SuspendReason.TOPIC_RECREATED and config.on_topic_recreated == "new_generation":
+            _rebase(lake, config, stored, cluster.topic_state(), run_id=run_id)
+        else:
+            lanes.suspend(lake, stored, incident.reason, incident.detail)
+            raise incident
+
+
+def _create(lake: Lake, config: PipelineConfig, lane: int, cluster: Cluster, topic: TopicState) -> LaneState:
+    """Resolve ``start_from`` once and write it down, so that a crash before the first commit does not move it."""
+    mine = partitions_of_lane(topic.partitions, lane, config.lanes)
+    if config.start_from == "earliest":
+        offsets = topic.low
+    elif config.start_from == "latest":
+        offsets = topic.high
+    else:
+        offsets = cluster.offsets_at(config.start_from)
+    state = LaneState(
+        pipeline=config.name,
+        lane=lane,
+        layout=config.lanes,
+        generation=0,
+        topic_id=topic.topic_id,
+        positions={partition: Position(offsets[partition]) for partition in mine},
+    )
+    lanes.create_lane(lake, state)
+    return state
+
+
+def _checked(lake: Lake, config: PipelineConfig, stored: LaneState, topic: TopicState, *, run_id: str) -> LaneState:
+    try:
+        check_log(stored, topic)
+    except LaneSuspended as incident:
+        if incident.reason is SuspendReason.TOPIC_RECREATED and config.on_topic_recreated == "new_generation":
+            return _rebase(lake, config, stored, topic, run_id=run_id)
+        lanes.suspend(lake, stored, incident.reason, incident.detail)
+        raise
+    return stored
+
+
+def _rebase(lake: Lake, config: PipelineConfig, stored: LaneState, topic: TopicState, *, run_id: str) -> LaneState:
+    log.warning("topic %s was made again: lane %d begins a new generation", config.kafka.topic, stored.lane)
+    mine = partitions_of_lane(topic.partitions, stored.lane, config.lanes)
+    positions = _earliest(topic, mine)
+    return lanes.rebase(lake, stored, topic_id=topic.topic_id, positions=positions, run_id=run_id)
+
+
+def _with_added_partitions(stored: LaneState, topic: TopicState) -> LaneState:
+    mine = partitions_of_lane(topic.partitions, stored.lane, stored.layout)
+    added = [partition for partition in mine if partition not in stored.positions]
+    return replace(stored, positions={**stored.positions, **_earliest(topic, added)})
+
+
+def _earliest(topic: TopicState, partitions: Iterable[int]) -> dict[int, Position]:
+    return {partition: Position(topic.low[partition]) for partition in partitions}

@@ -1,0 +1,88 @@
+"""What a lake holds and what it should hold, row by row, for the end-to-end tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.lake.session import open_lake
+from arrow_ingest.producer.arrow import ArrowProducer
+from arrow_ingest.producer.events import EventGenerator
+
+PARTITIONS = 4
+ROWS = 50
+EVENT_COLUMNS = "uuid, event, distinct_id, team_id, project_id, properties, elements_chain"
+IDENTITY = "_kafka_generation, _kafka_partition, _kafka_offset, _kafka_row"
+
+
+def pipeline(tmp_path: Path, bootstrap_servers: str, topic: str, **settings: Any) -> PipelineConfig:
+    """The default pipeline's shape over a lake in ``tmp_path``; ``settings`` replace top-level keys."""
+    attributes: dict[str, Any] = {
+        "name": "events",
+        "kafka": {"topic": topic, "bootstrap_servers": bootstrap_servers},
+        "lake": {
+            "catalog": f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}",
+            "data_path": str(tmp_path / "lake" / "data"),
+            "table": "events",
+        },
+        "columns": {"timestamp": "timestamptz"},
+        "partition_by": {"column": "timestamp", "unit": "day", "start": "2026-01-01"},
+        "flush": {"max_bytes": "300KiB", "max_age_seconds": 5},
+        "run": {"until": "caught_up"},
+    }
+    return PipelineConfig.model_validate(attributes | settings)
+
+
+def produce(
+    config: PipelineConfig, generator: EventGenerator, indices: range, *, partitions: int = PARTITIONS, rows: int = ROWS
+) -> None:
+    """Send one message per index, round robin over the partitions, so that index ↔ (partition, offset) is known."""
+    with ArrowProducer(config.kafka.topic, {"bootstrap.servers": config.kafka.bootstrap_servers}) as producer:
+        for index in indices:
+            producer.send(generator.batch(index, rows), partition=index % partitions)
+
+
+def query(config: PipelineConfig, sql: str) -> pa.Table:
+    """Rows of a query over the lake attached as ``lake``, by a session of its own."""
+    with open_lake(config.lake, read_only=True) as lake:
+        return lake.arrow(sql)
+
+
+def assert_holds_exactly(
+    config: PipelineConfig, generator: EventGenerator, count: int, *, partitions: int = PARTITIONS, rows: int = ROWS
+) -> None:
+    """The table holds each row of messages ``0 … count - 1`` once, at its own place in the log, with its own bytes."""
+    found = query(config, f"SELECT {IDENTITY}, {EVENT_COLUMNS} FROM lake.main.events ORDER BY ALL")
+    expected: list[tuple[Any, ...]] = []
+    for index in range(count):
+        batch = generator.batch(index, rows).select([name.strip() for name in EVENT_COLUMNS.split(",")])
+        columns = [column.to_pylist() for column in batch.columns]
+        place = (0, index % partitions, index // partitions)
+        expected.extend((*place, row, *values) for row, values in enumerate(zip(*columns, strict=True)))
+    assert found.num_rows == len(expected)
+    assert list(zip(*(column.to_pylist() for column in found.columns), strict=True)) == sorted(
+        expected, key=lambda row: row[:4]
+    )
+
+
+def drain_in_a_process(
+    config: PipelineConfig, *arguments: str, timeout_seconds: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    """Drain lane 0 in a process of its own, which may kill itself at a labelled point (see `crash_drain`)."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "arrow_ingest_tests.crash_drain",
+            json.dumps(config.model_dump(mode="json", by_alias=True)),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
