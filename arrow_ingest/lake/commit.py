@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -35,6 +35,7 @@ from arrow_ingest.lake.sql import LAKE, change_table, in_lake
 from arrow_ingest.lake.tables import read_table_schema
 from arrow_ingest.values import (
     CommitKind,
+    Copies,
     LaneState,
     OffsetRange,
     Point,
@@ -78,6 +79,8 @@ class MicroBatch:
     tally: Tally
     run_id: str
     kind: CommitKind = CommitKind.INGEST
+    bytes_received: int = 0
+    copies: Copies = field(default_factory=Copies)
 
     @property
     def staged_at(self) -> datetime | None:
@@ -251,6 +254,9 @@ def _ledger_row(batch: MicroBatch, committed_at: datetime) -> LedgerRow:
         kind=batch.kind,
         run_id=batch.run_id,
         committed_at=committed_at,
+        bytes_received=batch.bytes_received,
+        bytes_copied=batch.copies.copied_bytes,
+        bytes_cast=batch.copies.cast_bytes,
     )
 
 

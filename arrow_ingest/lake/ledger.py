@@ -29,6 +29,9 @@ COLUMNS = (
     Column("empty", "BIGINT"),
     Column("dead", "BIGINT"),
     Column("nulled", "BIGINT"),
+    Column("bytes_received", "BIGINT"),
+    Column("bytes_copied", "BIGINT"),
+    Column("bytes_cast", "BIGINT"),
     Column("table_partitions", 'STRUCT("value" VARCHAR, "rows" BIGINT, "files" INTEGER, "bytes" BIGINT)[]'),
     Column("kind", "VARCHAR"),
     Column("run_id", "VARCHAR"),
@@ -45,7 +48,12 @@ FROM (SELECT snapshot_id, commit_id, pipeline, lane, kind, unnest(table_partitio
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
-    """What one commit did, as it is written."""
+    """What one commit did, as it is written.
+
+    Args:
+        bytes_received: payload bytes as Kafka delivered them.
+        bytes_copied: bytes copied between there and the Parquet writer, declared casts (``bytes_cast``) apart.
+    """
 
     commit_id: str
     pipeline: str
@@ -58,6 +66,9 @@ class LedgerRow:
     kind: CommitKind
     run_id: str
     committed_at: datetime
+    bytes_received: int = 0
+    bytes_copied: int = 0
+    bytes_cast: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +101,7 @@ def append(lake: Lake, row: LedgerRow) -> None:
         (
             *(row.commit_id, row.pipeline, row.lane, row.generation, row.topic_id, ranges),
             *(tally.messages, tally.rows, tally.empty, tally.dead, tally.nulled),
+            *(row.bytes_received, row.bytes_copied, row.bytes_cast),
             *(touched, row.kind.value, row.run_id, row.committed_at),
         ),
     )
@@ -149,5 +161,8 @@ def _entry(row: dict[str, Any]) -> LedgerEntry:
         kind=CommitKind(row["kind"]),
         run_id=row["run_id"],
         committed_at=row["committed_at"],
+        bytes_received=row["bytes_received"],
+        bytes_copied=row["bytes_copied"],
+        bytes_cast=row["bytes_cast"],
         snapshot_id=row["snapshot_id"],
     )

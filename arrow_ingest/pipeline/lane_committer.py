@@ -79,6 +79,8 @@ class LaneCommitter:
             tally=sealed.tally,
             run_id=self._run_id,
             kind=CommitKind.INGEST,
+            bytes_received=sealed.received_bytes,
+            copies=sealed.copies,
         )
 
     def _check_topic(self, expected: str) -> None:

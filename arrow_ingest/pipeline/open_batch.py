@@ -4,16 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import pyarrow as pa
-
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.ipc.decode import Decoded, decode
 from arrow_ingest.kafka.message import EndOfPartition, Message
-from arrow_ingest.lake.conform import Stamp, conform
-from arrow_ingest.lake.partition import PartitionSlice, split
+from arrow_ingest.lake.conform import Stamp
+from arrow_ingest.lake.partition import PartitionSlice
 from arrow_ingest.lake.row_groups import try_to_write
 from arrow_ingest.lake.schema import TablePlan
 from arrow_ingest.lake.staging import Stager
+from arrow_ingest.pipeline.rows import rows_of
 from arrow_ingest.values import (
     Copies,
     DeadLetter,
@@ -135,30 +133,6 @@ class OpenBatch:
         self._positions[partition] = position
 
     def _stage(self, message: Message) -> Rejection | None:
-        plan = self._plan
-
-        def accept(schema: pa.Schema) -> Rejection | None:
-            nonlocal plan
-            extended = self._plan.extend(schema)
-            if isinstance(extended, Rejection):
-                return extended
-            plan = extended
-            return None
-
-        decoded = decode(message.payload, self._config.limits, accept)
-        if isinstance(decoded, Rejection):
-            return decoded
-        slices = self._conform(message, decoded, plan)
-        if isinstance(slices, Rejection):
-            return slices
-        self._plan = plan
-        for piece in slices:
-            self._stager.append(piece, source=(message.partition, message.offset))
-        self._rows += decoded.rows
-        self._empty += decoded.rows == 0
-        return None
-
-    def _conform(self, message: Message, decoded: Decoded, plan: TablePlan) -> Rejection | tuple[PartitionSlice, ...]:
         stamp = Stamp(
             generation=self._start.generation,
             partition=message.partition,
@@ -166,25 +140,20 @@ class OpenBatch:
             timestamp_ms=message.timestamp_ms,
             inserted_at=self._inserted_at,
         )
-        rows: list[pa.RecordBatch] = []
-        copies, nulled, first_row = decoded.copies, 0, 0
-        for batch in decoded.batches:
-            conformed = conform(batch, plan, stamp, first_row=first_row)
-            if isinstance(conformed, Rejection):
-                return conformed
-            rows.append(conformed.batch)
-            copies, nulled = copies + conformed.copies, nulled + conformed.nulled
-            first_row += batch.num_rows
-        parted = split(rows, self._config.partition_by, self._config.limits)
-        if isinstance(parted, Rejection):
-            return parted
-        if (message.partition, message.offset) in self._suspects:
-            refused = self._try_alone(parted.slices)
-            if refused is not None:
-                return refused
-        self._copies += copies + parted.copies
-        self._nulled += nulled
-        return parted.slices
+        made = rows_of(message.payload, self._config, self._plan, stamp)
+        if isinstance(made, Rejection):
+            return made
+        source = (message.partition, message.offset)
+        if source in self._suspects and (refused := self._try_alone(made.slices)) is not None:
+            return refused
+        self._plan = made.plan
+        for piece in made.slices:
+            self._stager.append(piece, source)
+        self._rows += made.rows
+        self._empty += made.rows == 0
+        self._nulled += made.nulled
+        self._copies += made.copies
+        return None
 
     def _try_alone(self, slices: Iterable[PartitionSlice]) -> Rejection | None:
         outcomes = (try_to_write(piece.rows, self._config.parquet) for piece in slices)

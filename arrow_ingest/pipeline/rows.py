@@ -1,4 +1,4 @@
-"""One payload in, rows as the table wants them, or a rejection, out: what a drain does to a message before it writes."""
+"""One payload in, its rows as the table wants them, or a rejection, out: a message's way before it is written."""
 
 from dataclasses import dataclass
 

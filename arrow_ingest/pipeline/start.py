@@ -1,7 +1,6 @@
 """Where a lane's run begins: the lake's row, checked against what the broker says. The lake is the only truth."""
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from arrow_ingest.config import PipelineConfig
@@ -12,6 +11,7 @@ from arrow_ingest.lake import lanes
 from arrow_ingest.lake.schema import TablePlan, plan_for
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.tables import ensure, read_table_schema
+from arrow_ingest.pipeline.interventions import positions_to_rebase
 from arrow_ingest.values import LaneState, Position, TopicState, partitions_of_lane
 
 log = logging.getLogger(__name__)
@@ -113,16 +113,12 @@ def _checked(lake: Lake, config: PipelineConfig, stored: LaneState, topic: Topic
 
 def _rebase(lake: Lake, config: PipelineConfig, stored: LaneState, topic: TopicState, *, run_id: str) -> LaneState:
     log.warning("topic %s was made again: lane %d begins a new generation", config.kafka.topic, stored.lane)
-    mine = partitions_of_lane(topic.partitions, stored.lane, config.lanes)
-    positions = _earliest(topic, mine)
+    positions = positions_to_rebase(stored, topic)
     return lanes.rebase(lake, stored, topic_id=topic.topic_id, positions=positions, run_id=run_id)
 
 
 def _with_added_partitions(stored: LaneState, topic: TopicState) -> LaneState:
     mine = partitions_of_lane(topic.partitions, stored.lane, stored.layout)
     added = [partition for partition in mine if partition not in stored.positions]
-    return replace(stored, positions={**stored.positions, **_earliest(topic, added)})
-
-
-def _earliest(topic: TopicState, partitions: Iterable[int]) -> dict[int, Position]:
-    return {partition: Position(topic.low[partition]) for partition in partitions}
+    first = {partition: Position(topic.low[partition]) for partition in added}
+    return replace(stored, positions={**stored.positions, **first})
