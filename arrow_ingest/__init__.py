@@ -1,3 +1,32 @@
 """Arrow IPC record batches on Kafka to DuckLake tables, exactly once, under Dagster."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from arrow_ingest.components.kafka_to_ducklake import KafkaToDuckLake
+    from arrow_ingest.producer.arrow import ArrowProducer
+
 __version__ = "0.1.0"
+__all__ = ["ArrowProducer", "KafkaToDuckLake"]
+
+_HOMES = {
+    "ArrowProducer": "arrow_ingest.producer.arrow",
+    "KafkaToDuckLake": "arrow_ingest.components.kafka_to_ducklake",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is asked for: the component brings Dagster, which costs seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    from arrow_ingest import environment
+
+    environment.prepare()
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """With the public names, which is how Dagster finds the component."""
+    return [*globals(), *__all__]

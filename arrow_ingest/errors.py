@@ -90,6 +90,7 @@ class DeliveryFailed(TransientError):
             "MSG_SIZE_TOO_LARGE": "; is the topic's max.message.bytes large enough?",
             "_MSG_TIMED_OUT": "; does the broker run, and is bootstrap.servers right?",
             "_UNKNOWN_TOPIC": "; create the topic first",
+            "UNKNOWN_TOPIC_OR_PART": "; create the topic first",
         }.get(code, "")
         super().__init__(f"a message for topic {topic!r} was not delivered ({code}): {detail}{hint}")
         self.topic = topic

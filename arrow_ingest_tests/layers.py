@@ -29,11 +29,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "project": BASE | {"documents"},
     "components": ROOMS | {"pipeline", "project", "documents"},
     "definitions": BASE | {"components", "project"},
-    "demo": ROOMS | {"pipeline", "producer", "project"},
-    "cli": ROOMS | {"pipeline", "producer", "project", "demo"},
+    "cli": ROOMS | {"pipeline", "producer", "project"},
+    # On top of all. The command line finds it by name, so that no other command loads Dagster.
+    "demo": ROOMS | {"pipeline", "producer", "project", "components", "cli"},
     "__main__": frozenset({"cli"}),
     # The package itself offers the public names lazily, and its version to everybody.
-    "": frozenset({"producer", "components"}),
+    "": frozenset({"producer", "components", "environment"}),
 }
 """Which rooms a room may import; a room is the first name below the package, and may always import itself."""
 
