@@ -24,6 +24,9 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _FIRST_DAY, _LAST_DAY = date.min.toordinal() - _EPOCH, date.max.toordinal() - _EPOCH
 _NO_DAY = -(2**31)
 
+_MAX_VIEWS = 64
+"""Views that one batch may be cut into although days come back; over it, gathering costs less than handling them."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionSlice:
@@ -51,7 +54,7 @@ class Parted:
 def split(batches: Sequence[pa.RecordBatch], partition_by: PartitionBy | None, limits: Limits) -> Parted | Rejection:
     """Split a message's rows by table partition; batches are conformed.
 
-    Slices are views when each day's rows stand together, as they nearly always do; otherwise the batch is gathered
+    Slices are views while few are needed, as when a late session stands among today's; otherwise the batch is gathered
     once, by day, and its bytes are counted.
     """
     if partition_by is None:
@@ -73,7 +76,7 @@ class _Runs:
     """Where each day's rows stand.
 
     Args:
-        days: ``(day, start, stop)`` per distinct day, counted since 1970; `_NO_DAY` for the NULL partition.
+        days: ``(day, start, stop)`` of rows of one day, which is counted since 1970; `_NO_DAY` for the NULL partition.
         order: the row numbers that bring the batch into that order; None when it is in it.
     """
 
@@ -88,7 +91,7 @@ def _by_day(instants: pa.TimestampArray) -> _Runs:
     is_named = pc.and_(pc.greater_equal(days, _FIRST_DAY), pc.less_equal(days, _LAST_DAY))
     days = pc.if_else(pc.fill_null(is_named, fill_value=False), days, pa.scalar(_NO_DAY, pa.int32()))
     runs = _runs(days)
-    if len({day for day, _, _ in runs}) == len(runs):
+    if len(runs) <= _MAX_VIEWS or len({day for day, _, _ in runs}) == len(runs):
         return _Runs(runs)
     order = pc.array_sort_indices(days)  # stable: rows of one day keep their order
     return _Runs(_runs(days.take(order)), order)
