@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from arrow_ingest.config import LakeConfig, Parquet
 from arrow_ingest.errors import CatalogUnavailable, StageFailed
 from arrow_ingest.lake.partition import PartitionSlice
 from arrow_ingest.lake.row_groups import RowGroupFile
+from arrow_ingest.lake.session import data_root
 from arrow_ingest.values import StagedFile
 
 _FILES_PER_PARTITION = 2
@@ -47,30 +47,33 @@ class _RowGroup:
         self.size_bytes += size_bytes
         self.sources[source] = None
 
-    def is_full(self, parquet: Parquet) -> bool:
-        return self.rows >= parquet.row_group_rows or self.size_bytes >= parquet.row_group_bytes
-
-
-@dataclass(slots=True, eq=False)
-class _OpenFile:
-    """A file and what is to be done to it, in order, by one thread at a time."""
-
-    file: RowGroupFile
-    partition: "_Partition"
-    jobs: deque[Callable[[], None]] = field(default_factory=deque)
-    is_busy: bool = False
-    size_bytes: int = 0
+    def has_room(self, parquet: Parquet, *, rows: int, size_bytes: int) -> bool:
+        """Whether so much more still fits into the limits of a row group."""
+        return self.rows + rows <= parquet.row_group_rows and self.size_bytes + size_bytes <= parquet.row_group_bytes
 
 
 @dataclass(slots=True, eq=False)
 class _Partition:
-    """One table partition: the row group being collected, and the files that take further row groups."""
+    """One table partition and one schema: the rows being collected, what waits for a thread, the files that take it."""
 
     value: str | None
     hive_path: str
     schema: pa.Schema
     collected: _RowGroup = field(default_factory=_RowGroup)
-    files: list[_OpenFile] = field(default_factory=list)
+    waiting: deque[_RowGroup] = field(default_factory=deque)
+    files: "list[_OpenFile]" = field(default_factory=list)
+    is_complete: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _OpenFile:
+    """A file of a partition; ``is_busy`` while a thread is at it, ``is_closing`` once it takes no more."""
+
+    file: RowGroupFile
+    partition: _Partition
+    size_bytes: int = 0
+    is_busy: bool = False
+    is_closing: bool = False
 
 
 class Stager:
@@ -119,9 +122,11 @@ class Stager:
             self._raise_failure()
             partition = self._partition(piece)
             for rows, size_bytes in _cut(piece.rows, self._parquet):
-                self._buffered_bytes += size_bytes
+                if not partition.collected.has_room(self._parquet, rows=rows.num_rows, size_bytes=size_bytes):
+                    self._submit(partition)
                 partition.collected.add(rows, size_bytes, source)
-                if partition.collected.is_full(self._parquet):
+                self._buffered_bytes += size_bytes
+                if not partition.collected.has_room(self._parquet, rows=1, size_bytes=1):
                     self._submit(partition)
 
     def wait_for_progress(self, timeout_seconds: float) -> None:
@@ -144,8 +149,7 @@ class Stager:
         """
         with self._changed:
             for partition in self._partitions.values():
-                self._submit(partition)
-                self._close_files(partition)
+                self._submit(partition, is_last=True)
             self._changed.wait_for(lambda: not self._busy_files)
             self._raise_failure()
             return tuple(sorted(self._staged, key=lambda staged: staged.path))
@@ -155,12 +159,10 @@ class Stager:
         with self._changed:
             self._failure = self._failure or StageFailed("abandoned")
             for partition in self._partitions.values():
-                self._close_files(partition)
-            self._partitions.clear()
+                self._submit(partition, is_last=True)
             self._changed.wait_for(lambda: not self._busy_files)
-            self._buffered_bytes = 0
 
-    # Below, all methods but `_run`, `_encode` and `_finish` are called with the condition held.
+    # All methods below but `_run`, `_encode` and `_finish` are called with the condition held.
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -170,71 +172,86 @@ class Stager:
         """Where the slice is collected; a schema that changed within the micro-batch begins new files."""
         partition = self._partitions.get(piece.value)
         if partition is not None and partition.schema != piece.rows.schema:
-            self._submit(partition)
-            self._close_files(partition)
+            self._submit(partition, is_last=True)
             partition = None
         if partition is None:
             partition = _Partition(piece.value, piece.hive_path, piece.rows.schema)
             self._partitions[piece.value] = partition
         return partition
 
-    def _submit(self, partition: _Partition) -> None:
-        """Hand the collected row group to a file."""
-        group = partition.collected
-        if group.rows:
+    def _submit(self, partition: _Partition, *, is_last: bool = False) -> None:
+        """Have the collected rows written as a row group. After the last rows a partition's files are finished."""
+        if partition.collected.rows:
+            partition.waiting.append(partition.collected)
             partition.collected = _RowGroup()
-            open_file = self._file_for(partition)
-            self._enqueue(open_file, partial(self._encode, open_file, group))
+        partition.is_complete = partition.is_complete or is_last
+        self._schedule(partition)
 
-    def _file_for(self, partition: _Partition) -> _OpenFile:
-        """An idle file, else a second one while a thread is free for it, else the one with the least to do."""
-        for open_file in partition.files:
-            if not open_file.is_busy:
-                return open_file
+    def _schedule(self, partition: _Partition) -> None:
+        """Set idle files to work; where rows wait and a thread is free, open a second file rather than wait."""
+        if partition.waiting or partition.is_complete:
+            for open_file in partition.files:
+                if not open_file.is_busy:
+                    self._start(open_file)
         is_thread_free = self._busy_files < self._parquet.threads
-        if partition.files and (len(partition.files) == _FILES_PER_PARTITION or not is_thread_free):
-            return min(partition.files, key=lambda open_file: len(open_file.jobs))
-        return self._open(partition)
+        if partition.waiting and (
+            not partition.files or (len(partition.files) < _FILES_PER_PARTITION and is_thread_free)
+        ):
+            self._start(self._open(partition))
 
     def _open(self, partition: _Partition) -> _OpenFile:
         """Begin a file; over the cap the largest one takes no more."""
         taking = [open_file for other in self._partitions.values() for open_file in other.files]
         if len(taking) >= self._parquet.max_open_files:
-            self._close_file(max(taking, key=lambda open_file: open_file.size_bytes))
+            self._retire(max(taking, key=lambda open_file: open_file.size_bytes))
         path = self._folder / partition.hive_path / f"{self._commit_id}-{self._files_named}.parquet"
         self._files_named += 1
         open_file = _OpenFile(RowGroupFile(path, partition.value, self._parquet, self._clock), partition)
         partition.files.append(open_file)
         return open_file
 
-    def _close_files(self, partition: _Partition) -> None:
-        for open_file in tuple(partition.files):
-            self._close_file(open_file)
-
-    def _close_file(self, open_file: _OpenFile) -> None:
+    def _retire(self, open_file: _OpenFile) -> None:
+        """Take a file out of its partition, to be finished."""
         open_file.partition.files.remove(open_file)
-        self._enqueue(open_file, partial(self._finish, open_file))
-
-    def _enqueue(self, open_file: _OpenFile, job: Callable[[], None]) -> None:
-        open_file.jobs.append(job)
+        open_file.is_closing = True
         if not open_file.is_busy:
-            self._pool.submit(self._run, open_file)
-            open_file.is_busy = True
-            self._busy_files += 1
+            self._start(open_file)
 
-    def _next_job(self, open_file: _OpenFile) -> Callable[[], None] | None:
-        with self._changed:
-            if open_file.jobs:
-                return open_file.jobs.popleft()
-            open_file.is_busy = False
-            self._busy_files -= 1
-            self._changed.notify_all()
+    def _start(self, open_file: _OpenFile) -> None:
+        self._pool.submit(self._run, open_file)
+        open_file.is_busy = True
+        self._busy_files += 1
+
+    def _rest(self, open_file: _OpenFile) -> None:
+        open_file.is_busy = False
+        self._busy_files -= 1
+        self._schedule(open_file.partition)
+        self._changed.notify_all()
+
+    def _next_group(self, open_file: _OpenFile) -> _RowGroup | None:
+        partition = open_file.partition
+        if open_file.is_closing:
             return None
+        if partition.waiting:
+            return partition.waiting.popleft()
+        if partition.is_complete:
+            self._retire(open_file)
+        return None
 
     def _run(self, open_file: _OpenFile) -> None:
-        """On the pool: do what is to be done to one file."""
-        while (job := self._next_job(open_file)) is not None:
-            job()
+        """On the pool: write what waits for a file, then finish it or let it rest."""
+        while True:
+            with self._changed:
+                group = self._next_group(open_file)
+                if group is None and not open_file.is_closing:
+                    self._rest(open_file)
+                    return
+            if group is None:
+                break
+            self._encode(open_file, group)
+        self._finish(open_file)
+        with self._changed:
+            self._rest(open_file)
 
     def _encode(self, open_file: _OpenFile, group: _RowGroup) -> None:
         """Write one row group and let go of its rows, whatever comes of it."""
@@ -247,8 +264,8 @@ class Stager:
         with self._changed:
             self._buffered_bytes -= group.size_bytes
             open_file.size_bytes = open_file.file.size_bytes
-            if open_file.size_bytes >= self._parquet.target_file_bytes and open_file in open_file.partition.files:
-                self._close_file(open_file)
+            if open_file.size_bytes >= self._parquet.target_file_bytes and not open_file.is_closing:
+                self._retire(open_file)
             self._changed.notify_all()
 
     def _finish(self, open_file: _OpenFile) -> None:
@@ -274,7 +291,7 @@ class Stager:
 
 def lane_folder(lake: LakeConfig, table: str, lane: int) -> Path:
     """The folder of one lane's files: orphan removal skips those of lanes that are being drained."""
-    return Path(lake.data_path) / lake.schema_name / table / f"lane-{lane}"
+    return data_root(lake) / lake.schema_name / table / f"lane-{lane}"
 
 
 def _cut(rows: pa.RecordBatch, parquet: Parquet) -> Iterator[tuple[pa.RecordBatch, int]]:
