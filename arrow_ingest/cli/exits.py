@@ -1,0 +1,69 @@
+"""What the process's exit code says, and which one an error gets: the only place that decides it."""
+
+import logging
+from enum import IntEnum
+
+import click
+
+from arrow_ingest.errors import (
+    ArrowIngestError,
+    ConfigError,
+    LakeMismatch,
+    LaneFenced,
+    LaneSuspended,
+    LayoutMismatch,
+    MissingPart,
+    OutcomeUnknown,
+    StatementRefused,
+    SuspendReason,
+    TransientError,
+)
+
+log = logging.getLogger(__name__)
+
+
+_REMEDIES = {
+    SuspendReason.TOPIC_RECREATED: "`arrow-ingest rebase` begins a new generation",
+    SuspendReason.LOG_TRUNCATED: "`arrow-ingest rebase` begins a new generation",
+    SuspendReason.OFFSET_OUT_OF_RANGE: "`arrow-ingest resume --accept-loss` goes on behind the gap",
+    SuspendReason.PARTITION_REMOVED: "`arrow-ingest resume --accept-loss` goes on without the partition",
+    SuspendReason.CORRUPT_RECORD: "`arrow-ingest resume` tries again, with `--accept-loss --skip-to` behind the record",
+    SuspendReason.DEAD_LETTER_BUDGET: "once the cause is found, `arrow-ingest resume` goes on",
+}
+"""What an operator can do about a suspended lane."""
+
+
+class Exit(IntEnum):
+    """Exit codes; of several findings in one command the highest counts."""
+
+    OK = 0
+    FINDING = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    SUSPENDED = 4
+
+
+def exit_code(error: ArrowIngestError) -> Exit:
+    """The exit code of an error: 3 where the same command may work later, 2 where the settings have to change first.
+
+    >>> exit_code(ConfigError("no"))
+    <Exit.USAGE: 2>
+    """
+    match error:
+        case LaneSuspended():
+            return Exit.SUSPENDED
+        case TransientError() | OutcomeUnknown() | LaneFenced():
+            return Exit.UNREACHABLE
+        case ConfigError() | MissingPart() | LakeMismatch() | LayoutMismatch() | StatementRefused():
+            return Exit.USAGE
+        case _:
+            return Exit.FINDING
+
+
+def reported(error: ArrowIngestError) -> Exit:
+    """Say the error in one sentence on stderr (its traceback only under `--verbose`); return its exit code."""
+    log.debug("raised at", exc_info=error)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+    if isinstance(error, LaneSuspended):
+        click.echo(f"{_REMEDIES[error.reason]}.", err=True)
+    return exit_code(error)

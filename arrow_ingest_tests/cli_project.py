@@ -1,0 +1,49 @@
+"""A project on disk and the CLI run over it, in this process, as the CLI's tests need them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from arrow_ingest.cli import cli
+
+PIPELINE = """\
+type: arrow_ingest.KafkaToDuckLake
+attributes:
+  name: {name}
+  kafka: {{topic: {topic}, bootstrap_servers: "{bootstrap_servers}"}}
+  lake: {{catalog: "sqlite:lake/catalog.sqlite", data_path: lake/data, table: {name}}}
+  columns: {{timestamp: timestamptz}}
+  partition_by: {{column: timestamp, start: 2026-01-01}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CliProject:
+    """A Dagster project of pipelines; `run` gives it to a command as `--project`."""
+
+    folder: Path
+
+    def run(self, command: str, *arguments: str, exit_code: int = 0) -> Result:
+        """Run a command and check its exit code; a traceback is never an answer."""
+        result = CliRunner().invoke(cli, [command, "--project", str(self.folder), *arguments])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert result.exit_code == exit_code, result.output
+        return result
+
+    def json(self, command: str, *arguments: str, exit_code: int = 0) -> Any:
+        """What a command reports as JSON; stdout holds nothing else."""
+        return json.loads(self.run(command, "--json", *arguments, exit_code=exit_code).stdout)
+
+
+def cli_project(folder: Path, bootstrap_servers: str, **topics: str) -> CliProject:
+    """A project with one pipeline per keyword: its name, and its topic."""
+    for name, topic in topics.items():
+        defs = folder / "src" / "shop" / "defs" / name
+        defs.mkdir(parents=True)
+        text = PIPELINE.format(name=name, topic=topic, bootstrap_servers=bootstrap_servers)
+        (defs / "defs.yaml").write_text(text)
+    (folder / "pyproject.toml").write_text('[tool.dg.project]\nroot_module = "shop"\n')
+    return CliProject(folder)

@@ -1,0 +1,125 @@
+"""resume and rebase: what an operator can do about a suspended lane."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.errors import ConfigError, LaneSuspended, SuspendReason
+from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake import lanes
+from arrow_ingest.lake.session import open_lake
+from arrow_ingest.pipeline.interventions import positions_to_rebase, positions_to_resume, skipped
+from arrow_ingest.project import load_pipelines
+from arrow_ingest.values import LaneState, Position, TopicState
+from arrow_ingest_tests.cli_project import CliProject, cli_project
+
+LANE = LaneState("clicks", 0, 1, 0, "id-1", {0: Position(5, 3), 1: Position(9)})
+
+
+def topic_state(low: dict[int, int], high: dict[int, int], topic_id: str = "id-1") -> TopicState:
+    return TopicState("clicks", topic_id, low=low, high=high)
+
+
+@pytest.fixture
+def project(tmp_path: Path, broker: EmbeddedBroker, topic: Callable[..., str]) -> CliProject:
+    project = cli_project(tmp_path, broker.bootstrap_servers, clicks=topic(partitions=2))
+    project.run("produce", "--batches", "4", "--rate", "0", "--rows-per-batch", "20")
+    project.run("drain")
+    return project
+
+
+def config_of(project: CliProject) -> PipelineConfig:
+    [config] = load_pipelines(project.folder)
+    return config
+
+
+def suspend(project: CliProject, reason: SuspendReason) -> dict[int, int]:
+    """Suspend the lane as a run does; its offsets."""
+    config = config_of(project)
+    with open_lake(config.lake) as lake:
+        state = lanes.read_lane(lake, config.name, 0)
+        assert state is not None
+        return lanes.suspend(lake, state, reason, "as a test").offsets
+
+
+def test_suspended_lane_is_not_drained_and_goes_on_after_resume(project: CliProject) -> None:
+    suspend(project, SuspendReason.DEAD_LETTER_BUDGET)
+    assert "once the cause is found, `arrow-ingest resume` goes on" in project.run("drain", exit_code=4).stderr
+    assert "SUSPENDED (dead_letter_budget): as a test" in project.run("status", exit_code=4).stdout
+    [change] = project.json("resume")
+    assert (change["was"], change["given_up"]) == ("dead_letter_budget", [])
+    project.run("drain")
+    assert project.json("status")[0]["lag"] == 0
+
+
+def test_resume_without_a_suspended_lane_changes_nothing(project: CliProject) -> None:
+    assert project.json("resume") == []
+    assert "no lane is suspended" in project.run("resume").stdout
+
+
+def test_skipped_record_is_a_gap_in_the_ledger(project: CliProject) -> None:
+    offsets = suspend(project, SuspendReason.CORRUPT_RECORD)
+    ahead = offsets[0] + 1
+    project.run("produce", "--batches", "8", "--rate", "0", "--rows-per-batch", "20")
+    assert "--accept-loss" in project.run("resume", "--skip-to", f"0:{ahead}", exit_code=2).stderr
+    assert "PARTITION:OFFSET" in project.run("resume", "--accept-loss", "--skip-to", "0", exit_code=2).stderr
+    assert "cannot go on at" in project.run("resume", "--accept-loss", "--skip-to", "0:0", exit_code=2).stderr
+    [change] = project.json("resume", "--accept-loss", "--skip-to", f"0:{ahead}")
+    assert change["given_up"] == [{"partition": 0, "start": offsets[0], "stop": ahead}]
+    assert project.json("status")[0]["commits"][0]["kind"] == "gap"
+
+
+def test_topic_made_again_takes_a_rebase_and_keeps_every_row(project: CliProject) -> None:
+    assert "nothing to rebase" in project.run("rebase", exit_code=2).stderr
+    with Cluster(config_of(project).kafka) as cluster:
+        cluster.delete_topic()
+        cluster.create_topic(2)
+    project.run("produce", "--batches", "2", "--rate", "0", "--rows-per-batch", "20")
+    assert "`arrow-ingest rebase`" in project.run("drain", exit_code=4).stderr
+    assert "was made again" in project.run("resume", "--accept-loss", exit_code=4).stderr
+    [change] = project.json("rebase")
+    assert (change["was"], change["generation"], set(change["next"].values())) == ("topic_recreated", 1, {0})
+    project.run("drain")
+    query = "SELECT _kafka_generation AS g, count(*) AS n FROM clicks GROUP BY ALL ORDER BY ALL"
+    assert project.json("sql", query) == [{"g": 0, "n": 80}, {"g": 1, "n": 40}]
+
+
+def test_lane_that_was_never_started_is_no_lane_to_rebase(tmp_path: Path, broker: EmbeddedBroker) -> None:
+    project = cli_project(tmp_path, broker.bootstrap_servers, clicks="clicks")
+    assert "nothing committed yet" in project.run("rebase").stdout
+    assert "no lane is suspended" in project.run("resume").stdout
+
+
+def test_resume_goes_on_where_the_lane_stands_while_the_broker_holds_it() -> None:
+    same = topic_state({0: 0, 1: 9}, {0: 5, 1: 20})
+    assert positions_to_resume(LANE, same, accept_loss=False) == LANE.positions
+
+
+def test_lost_records_are_given_up_only_when_the_loss_is_accepted() -> None:
+    lost = topic_state({0: 7, 1: 0}, {0: 8, 1: 20})
+    with pytest.raises(LaneSuspended, match=r"\[5, 7\)"):
+        positions_to_resume(LANE, lost, accept_loss=False)
+    assert positions_to_resume(LANE, lost, accept_loss=True) == {0: Position(7), 1: Position(9)}
+
+
+def test_log_that_lost_its_end_is_never_resumed_but_rebased_at_its_end() -> None:
+    shorter = topic_state({0: 7, 1: 0}, {0: 8, 1: 4})
+    with pytest.raises(LaneSuspended) as caught:
+        positions_to_resume(LANE, shorter, accept_loss=True)
+    assert caught.value.reason is SuspendReason.LOG_TRUNCATED
+    assert positions_to_rebase(LANE, shorter) == {0: Position(7), 1: Position(4)}
+
+
+def test_new_topic_is_rebased_to_its_start_with_the_partitions_that_it_has() -> None:
+    again = topic_state({0: 2, 1: 0, 2: 0}, {0: 8, 1: 4, 2: 1}, "id-2")
+    assert positions_to_rebase(LANE, again) == {0: Position(2), 1: Position(0), 2: Position(0)}
+
+
+def test_skipping_moves_forward_and_within_the_lane_only() -> None:
+    assert skipped(LANE, {1: 12}).offsets == {0: 5, 1: 12}
+    for partition, offset in ((0, 5), (1, 3), (7, 1)):
+        with pytest.raises(ConfigError, match=f"partition {partition} cannot go on at {offset}"):
+            skipped(LANE, {partition: offset})
