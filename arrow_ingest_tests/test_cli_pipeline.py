@@ -57,7 +57,9 @@ def test_what_is_produced_is_drained_and_seen_by_status_and_sql(
     [before] = project.json("status")
     assert (before["committed"], before["lag"]) == (False, 7)
 
-    [lane] = project.json("drain")["lanes"]
+    drain = project.run("drain", "--json")
+    assert "flushed batch rows=120 " in drain.stderr
+    [lane] = json.loads(drain.stdout)["lanes"]
     assert (tmp_path / "lake" / "catalog.sqlite").exists()
     assert (lane["messages"], lane["rows"], lane["dead_letters"], lane["error"]) == (7, 120, 1, None)
     [status] = project.json("status")

@@ -1,5 +1,6 @@
 """`arrow-ingest drain`: commit what the topic holds, in this process."""
 
+import logging
 import math
 import threading
 import time
@@ -20,6 +21,8 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ArrowIngestError, ConfigError
 from arrow_ingest.pipeline.drain import drain as drain_lane
 from arrow_ingest.values import Receipt, Tally
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -110,6 +113,7 @@ def _drained(config: PipelineConfig, lane: int, stop: threading.Event) -> Draine
         with counting(f"{config.name} lane {lane}", lambda: standing_of(config).lag(lane)) as advance:
             for receipt in drain_lane(config, lane=lane, run_id=new_run_id(), run=run, stop=stop):
                 if receipt is not None:
+                    log.info(receipt.log_line())
                     drained.add(receipt)
                     advance(sum(offsets.count for offsets in receipt.ranges))
     except ArrowIngestError as error:

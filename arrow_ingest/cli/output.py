@@ -70,7 +70,7 @@ def cell(value: object) -> str:
         case int():
             return f"{value:,}"
         case datetime():
-            return value.isoformat(sep=" ", timespec="milliseconds")
+            return value.isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
         case Mapping() | list() | tuple():
             return json.dumps(value, default=plain, ensure_ascii=False)
         case _:
