@@ -61,11 +61,11 @@ class StagedTable:
         )
         return TableSchema(tuple(Column(name, kind) for name, kind in found)) if found else None
 
-    def ingest(self, *messages: pa.Table) -> tuple[StagedFile, ...]:
+    def ingest(self, *messages: pa.Table, lane: int = 0) -> tuple[StagedFile, ...]:
         """Stage messages of one or more batches as one micro-batch, and commit it with its schema changes."""
         with ThreadPoolExecutor(2) as pool:
             commit_id = f"c{next(_numbers)}"
-            stager = Stager(self.config.lake, self.config.parquet, pool=pool, commit_id=commit_id, lane=0)
+            stager = Stager(self.config.lake, self.config.parquet, pool=pool, commit_id=commit_id, lane=lane)
             plan = plan_for(self.config, self.schema())
             for message in messages:
                 plan = self._append(stager, plan, message)

@@ -118,6 +118,16 @@ def test_a_schema_that_grows_within_a_micro_batch_begins_new_files(make_table: C
     assert table.rows("n", "added").to_pylist() == [{"n": 1, "added": None}, {"n": 2**40, "added": "x"}]
 
 
+def test_files_of_several_lanes_and_other_writers_can_be_merged(make_table: Callable[..., StagedTable]) -> None:
+    table = make_table(**by_day())
+    for lane in (0, 1):
+        table.ingest(pa.table({"ts": ["2026-11-04"], "n": [lane]}), lane=lane)
+    table.lake.execute(f"INSERT INTO {table.name} (ts, n) VALUES ('2026-11-04 02:00:00Z', 2)")
+    table.lake.execute("CALL ducklake_merge_adjacent_files('lake', ?)", [table.config.lake.table])
+    assert len(table.lake.execute("FROM ducklake_list_files('lake', ?)", [table.config.lake.table])) == 1
+    assert sorted(table.rows("n")["n"].to_pylist()) == [0, 1, 2]
+
+
 # Files
 
 
@@ -125,7 +135,7 @@ def test_files_stand_where_the_layout_says(tmp_path: Path, pool: ThreadPoolExecu
     staging = stager(tmp_path, pool)
     staging.append(piece(rows(0, 3), "2026-11-04", EVEN_DAY), source=(0, 1))
     (file,) = staging.close()
-    assert Path(file.path) == tmp_path / "data" / "main" / "events" / "lane-3" / EVEN_DAY / "c-0.parquet"
+    assert Path(file.path) == tmp_path / "data" / "main" / "events" / EVEN_DAY / "lane-3-c-0.parquet"
     assert (file.partition_value, file.rows, file.size_bytes) == ("2026-11-04", 3, Path(file.path).stat().st_size)
 
 
@@ -336,7 +346,7 @@ def test_dead_letters_are_kept_whole(make_table: Callable[..., StagedTable]) -> 
     ]
     staged = stage_dead_letters(letters, table.config.lake, table.config.parquet, commit_id="c", lane=0)
     assert staged is not None
-    assert "__dead_letters/lane-0/c-0.parquet" in staged.path
+    assert "__dead_letters/lane-0-c-0.parquet" in staged.path
     table.add([staged])
     whole, empty = table.lake.arrow(f'SELECT * FROM {table.name} ORDER BY "offset"').to_pylist()
     assert whole["payload"] == payload.to_pybytes()

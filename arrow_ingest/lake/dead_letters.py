@@ -13,7 +13,7 @@ from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.lake.conform import instant_of_message
 from arrow_ingest.lake.row_groups import RowGroupFile
 from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, list_of
-from arrow_ingest.lake.staging import lane_folder, now
+from arrow_ingest.lake.staging import file_name, now, table_folder
 from arrow_ingest.values import DeadLetter, StagedFile
 
 DEAD_LETTER_SCHEMA = pa.schema(
@@ -58,7 +58,7 @@ def stage_dead_letters(
     """
     if not letters:
         return None
-    path = lane_folder(lake, dead_letter_table(lake.table), lane) / f"{commit_id}-0.parquet"
+    path = table_folder(lake, dead_letter_table(lake.table)) / file_name(lane, commit_id, 0)
     file = RowGroupFile(path, None, parquet, clock, statistics=_IN_CATALOG)
     try:
         file.write(_table(letters, commit_id, clock()))

@@ -94,7 +94,8 @@ class Stager:
         lane: int,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        self._folder = lane_folder(lake, lake.table, lane)
+        self._folder = table_folder(lake, lake.table)
+        self._lane = lane
         self._parquet = parquet
         self._pool = pool
         self._commit_id = commit_id
@@ -204,7 +205,8 @@ class Stager:
         taking = [open_file for other in self._partitions.values() for open_file in other.files]
         if len(taking) >= self._parquet.max_open_files:
             self._retire(max(taking, key=lambda open_file: open_file.size_bytes))
-        path = self._folder / partition.hive_path / f"{self._commit_id}-{self._files_named}.parquet"
+        name = file_name(self._lane, self._commit_id, self._files_named)
+        path = self._folder / partition.hive_path / name
         self._files_named += 1
         open_file = _OpenFile(RowGroupFile(path, partition.value, self._parquet, self._clock), partition)
         partition.files.append(open_file)
@@ -289,9 +291,18 @@ class Stager:
             self._failure = self._failure or failure
 
 
-def lane_folder(lake: LakeConfig, table: str, lane: int) -> Path:
-    """The folder of one lane's files: orphan removal skips those of lanes that are being drained."""
-    return data_root(lake) / lake.schema_name / table / f"lane-{lane}"
+def table_folder(lake: LakeConfig, table: str) -> Path:
+    """The folder of a table's files; hive folders come next."""
+    return data_root(lake) / lake.schema_name / table
+
+
+def file_name(lane: int, commit_id: str, number: int) -> str:
+    """The name of a commit's file. The lane stands here, for orphan removal, and not in a folder of its own.
+
+    DuckLake 1.5.5 merges the files of a table partition only if all of their folders are the same; otherwise it stops
+    with an internal error, which ends the session.
+    """
+    return f"lane-{lane}-{commit_id}-{number}.parquet"
 
 
 def _cut(rows: pa.RecordBatch, parquet: Parquet) -> Iterator[tuple[pa.RecordBatch, int]]:
