@@ -146,9 +146,10 @@ def int64_field(name: bytes, metadata: Node | None = None) -> Table:
     return field(name, INT_TYPE, Table({0: pack("<i", 64), 1: pack("<B", 1)}), metadata=metadata)
 
 
-def schema_frame(*fields: Table, endianness: int = 0) -> bytes:
+def schema_frame(*fields: Table, endianness: int = 0, metadata: Tables | None = None) -> bytes:
     """The frame of a schema of these columns."""
-    return frame(SCHEMA, Table({0: pack("<h", endianness), 1: Tables(fields)}))
+    schema: dict[int, bytes | Node] = {0: pack("<h", endianness), 1: Tables(fields)}
+    return frame(SCHEMA, Table({**schema, 2: metadata} if metadata else schema))
 
 
 def batch_frame(rows: int, nodes: tuple[int, ...], buffers: tuple[int, ...], body: bytes = b"") -> bytes:

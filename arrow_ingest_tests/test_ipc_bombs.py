@@ -118,6 +118,11 @@ def fields_that_share_metadata() -> bytes:
     return forged.stream(forged.schema_frame(*(forged.int64_field(f"c{i}".encode(), metadata) for i in range(2_000))))
 
 
+def schema_metadata_that_shares_texts() -> bytes:
+    pair = (forged.Text(b"k"), forged.Text(bytes(100_000)))
+    return forged.stream(forged.schema_frame(forged.int64_field(b"c"), metadata=forged.pairs(*[pair] * 1_000)))
+
+
 def pairs_that_share_texts() -> bytes:
     pair = (forged.Text(b"k"), forged.Text(bytes(100_000)))
     header = forged.Table({0: pack("<q", 0), 1: forged.Longs((0, 0), 2), 2: forged.Longs((0, 0, 0, 0), 2)})
@@ -172,6 +177,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], Reason]] = {
     "many_columns": (many_columns, Reason.TOO_MANY_COLUMNS),
     "fields_that_share_children": (fields_that_share_children, Reason.TOO_MANY_COLUMNS),
     "fields_that_share_metadata": (fields_that_share_metadata, Reason.METADATA),
+    "schema_metadata_that_shares_texts": (schema_metadata_that_shares_texts, Reason.METADATA),
     "pairs_that_share_texts": (pairs_that_share_texts, Reason.METADATA),
     "thousands_of_dictionaries": (thousands_of_dictionaries, Reason.TOO_MANY_DICTIONARIES),
     "one_dictionary_thousands_of_times": (one_dictionary_thousands_of_times, Reason.TOO_MANY_DICTIONARIES),

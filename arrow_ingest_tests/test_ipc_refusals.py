@@ -92,11 +92,21 @@ def test_big_endian_schema_is_refused() -> None:
 
 
 def test_codec_named_in_v4_metadata_is_refused() -> None:
-    schema, batch = (forged.schema_frame(forged.int64_field(b"c")), forged.Table({0: pack("<q", 0)}))
+    schema = forged.schema_frame(forged.int64_field(b"c"))
+    batch = forged.Table({0: pack("<q", 0), 1: forged.Longs((0, 0), 2), 2: forged.Longs((0, 0, 0, 0), 2)})
     codec = forged.pairs((forged.Text(b"ARROW:experimental_compression"), forged.Text(b"zstd")))
+    plain = forged.frame(forged.RECORD_BATCH, batch, version=forged.V4)
     compressed = forged.frame(forged.RECORD_BATCH, batch, version=forged.V4, metadata=codec)
 
+    assert isinstance(decode(pa.py_buffer(forged.stream(schema, plain)), LIMITS), Decoded)
     assert rejected(forged.stream(schema, compressed)).reason is Reason.METADATA
+
+
+def test_data_buffers_counted_for_views_that_are_none_are_refused() -> None:
+    batch = {0: pack("<q", 0), 1: forged.Longs((0, 0), 2), 2: forged.Longs((0, 0, 0, 0), 2), 4: forged.Longs((0,))}
+    frames = forged.schema_frame(forged.int64_field(b"c")), forged.frame(forged.RECORD_BATCH, forged.Table(batch))
+
+    assert rejected(forged.stream(*frames)).reason is Reason.METADATA
 
 
 @pytest.mark.parametrize(
@@ -279,7 +289,8 @@ def test_view_of_negative_length_is_refused() -> None:
     views = pa.py_buffer(pack("<4i", -5, 0, 0, 0))
     array = pa.Array.from_buffers(pa.string_view(), 1, [None, views])
 
-    assert rejected(stream_of(pa.table({"c": array}))).reason is Reason.INVALID_DATA
+    found = rejected(stream_of(pa.table({"c": array})))
+    assert (found.reason, found.detail) == (Reason.INVALID_DATA, "a value of -5 bytes")
 
 
 def test_schema_policy_is_asked_before_anything_is_read() -> None:

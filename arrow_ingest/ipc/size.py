@@ -24,7 +24,8 @@ def expanded_bytes(array: pa.Array) -> int:
     7
 
     Args:
-        array: of a type that passed the allowlist, validated cheaply, as read from IPC (no offset).
+        array: as read from IPC, that is without offset; of an allowed type, its buffers large enough for its length
+            (`body` has checked that), otherwise not validated yet.
 
     Raises:
         Refused: INVALID_DATA for a negative length.
