@@ -1,1 +1,1 @@
-"""Dagster: the component and the factories behind it. With definitions.py and demo/, the only code that imports dagster."""
+"""Dagster: the component and the factories behind it. Beside definitions.py and demo/, only this imports dagster."""

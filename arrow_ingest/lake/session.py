@@ -6,7 +6,8 @@ has its settings locked. One thread uses it at a time.
 
 import importlib.util
 import tempfile
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -45,8 +46,8 @@ class Lake:
         with suppress(duckdb.Error):
             self._connection.close()
 
-    def execute(self, text: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement and return all of its rows.
+    def execute(self, text: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement and return all of its rows. Parameters are ``?`` by place or ``$name`` by name.
 
         Raises:
             CommitConflict: another transaction was first.
@@ -64,6 +65,20 @@ class Lake:
             return self._connection.execute(text, parameters).to_arrow_table()
         except duckdb.Error as error:
             raise wrapped(error, _shown(text)) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All statements of the block see one snapshot; they only read, so no lock is taken.
+
+        Raises:
+            CatalogUnavailable: the catalog cannot be read.
+        """
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            with suppress(duckdb.Error):
+                self._connection.execute("ROLLBACK")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -135,7 +150,8 @@ def _connected(extensions: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
             "memory_limit": MEMORY_LIMIT,
             "threads": THREADS,
-            "temp_directory": str(Path(tempfile.gettempdir()) / "arrow-ingest-duckdb"),
+            # Of this session alone: DuckDB makes it when it spills, names its files alike everywhere, and removes it.
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"arrow-ingest-{uuid.uuid4()}"),
         }
     )
     try:

@@ -69,6 +69,11 @@ def ensure(lake: Lake, config: PipelineConfig) -> None:
         _register(lake, config.lake, wanted)
 
 
+def is_prepared(lake: Lake) -> bool:
+    """Whether our own tables are there: some pipeline has run at least once."""
+    return _layout_version(lake) is not None
+
+
 def read_table_schema(lake: Lake, table: LakeConfig) -> TableSchema | None:
     """The table's columns as the catalog holds them, in the open transaction if there is one; None: no such table."""
     return _columns_of(lake, table.schema_name, table.table)
@@ -129,18 +134,25 @@ def _ensure_own_tables(lake: Lake) -> None:
     if version is None:
         with lake.transaction():
             lake.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{quoted(OWN_SCHEMA)}")
-        # Options cannot be set on what the same transaction made, hence one of their own, before any table is there.
         with lake.transaction():
-            lake.execute(
-                f"CALL {LAKE}.set_option('data_inlining_row_limit', ?, schema => ?)", [INLINED_ROWS, OWN_SCHEMA]
-            )
-            lake.execute(f"CALL {LAKE}.set_option('auto_compact', false, schema => ?)", [OWN_SCHEMA])
+            if _layout_version(lake) is None:
+                _set_options(lake)
         with lake.transaction():
             version = _layout_version(lake) or _create_own_tables(lake)
     if version > LAYOUT_VERSION:
         raise LakeMismatch(
             f"the lake's own tables have layout {version}, this arrow_ingest knows {LAYOUT_VERSION}: upgrade it"
         )
+
+
+def _set_options(lake: Lake) -> None:
+    """Keep our own tables in the catalog, and their rows out of everybody's compaction.
+
+    Two traps: an option cannot be set on what the same transaction made, and setting the inlining limit of a schema
+    that holds a view kills the process. Hence between the schema and our tables, and only then.
+    """
+    lake.execute(f"CALL {LAKE}.set_option('data_inlining_row_limit', ?, schema => ?)", [INLINED_ROWS, OWN_SCHEMA])
+    lake.execute(f"CALL {LAKE}.set_option('auto_compact', false, schema => ?)", [OWN_SCHEMA])
 
 
 def _create_own_tables(lake: Lake) -> int:

@@ -1,0 +1,73 @@
+"""The checks as a person runs them from the UI: a run of their own, the lake read-only, no lane's lock.
+
+The drain's publisher answers the same checks by the same functions, right after each materialisation.
+"""
+
+import warnings
+from collections.abc import Iterator
+
+import dagster as dg
+
+from arrow_ingest.components import history
+from arrow_ingest.components.check_events import evaluation
+from arrow_ingest.components.evidence import evidence_of
+from arrow_ingest.components.ledger_view import read_view
+from arrow_ingest.components.names import PIPELINE_CHECKS, Check, Names
+from arrow_ingest.components.table_spec import is_declared, partitions_def
+from arrow_ingest.components.verdicts import pipeline_verdicts, rows_accounted_for
+from arrow_ingest.config import PipelineConfig
+
+DESCRIPTIONS = {
+    Check.OFFSETS_CONTIGUOUS: "Offset ranges join up and end at the stored offsets; rows + dead letters = messages.",
+    Check.NOT_SUSPENDED: "No lane waits for an operator.",
+    Check.DEAD_LETTERS: "No message became a dead letter; over the budget it is an error.",
+    Check.LAG: "The lake is not far behind the log.",
+    Check.FRESHNESS: "What waits in the topic is being committed.",
+    Check.SCHEMA_DRIFT: "Producers send the columns that the table already had.",
+    Check.OUT_OF_RANGE_DAYS: "All rows lie in table partitions that Dagster knows.",
+    Check.ROWS_ACCOUNTED_FOR: "Rows in the table partition = rows that the ledger put there.",
+}
+
+
+def build_pipeline_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
+    """The checks that look at the pipeline as a whole, each executable alone. They see the whole ledger."""
+    names = Names.of(config)
+    specs = [
+        dg.AssetCheckSpec(str(check), asset=names.table, description=DESCRIPTIONS[check]) for check in PIPELINE_CHECKS
+    ]
+
+    @dg.multi_asset_check(name=names.checks_op, specs=specs, can_subset=True)
+    def check_pipeline(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckEvaluation]:
+        shown = history.shown_columns(context.instance, names.table)
+        evidence = evidence_of(config, read_view(config), shown)
+        selected = {key.name for key in context.selected_asset_check_keys}
+        target = history.newest_materialization(context.instance, names.table, None)
+        for verdict in pipeline_verdicts(config, evidence):
+            if verdict.check in selected:
+                yield evaluation(names.table, verdict, target)
+
+    return check_pipeline
+
+
+def build_partition_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
+    """The check of single table partitions: those that the run was launched for, all declared ones without any."""
+    names = Names.of(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # partitioned checks; the badges' test pins what we rely on
+        spec = dg.AssetCheckSpec(
+            str(Check.ROWS_ACCOUNTED_FOR),
+            asset=names.table,
+            description=DESCRIPTIONS[Check.ROWS_ACCOUNTED_FOR],
+            partitions_def=partitions_def(config),
+        )
+
+    @dg.multi_asset_check(name=names.partition_checks_op, specs=[spec], can_subset=True)
+    def check_partitions(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckEvaluation]:
+        is_partitioned_run = context.has_partition_key or context.has_partition_key_range
+        view = read_view(config)
+        known = {value for value in {*view.totals, *view.table_rows} if is_declared(config, value)}
+        for value in context.partition_keys if is_partitioned_run else sorted(known, key=str):
+            target = history.newest_materialization(context.instance, names.table, value)
+            yield evaluation(names.table, rows_accounted_for(value, view.totals, view.table_rows), target)
+
+    return check_partitions

@@ -1,0 +1,20 @@
+"""A verdict to Dagster's event of a check."""
+
+import dagster as dg
+
+from arrow_ingest.components.history import Target
+from arrow_ingest.components.verdicts import Verdict
+
+
+def evaluation(table: dg.AssetKey, verdict: Verdict, target: Target | None) -> dg.AssetCheckEvaluation:
+    """The event that stores a verdict, pointing at the materialisation that it is about."""
+    return dg.AssetCheckEvaluation(
+        asset_key=table,
+        check_name=verdict.check.value,
+        passed=verdict.passed,
+        metadata=dict(verdict.numbers),
+        target_materialization_data=target,
+        severity=dg.AssetCheckSeverity(verdict.severity.value),
+        description=verdict.says,
+        partition=verdict.partition,
+    )

@@ -1,0 +1,69 @@
+"""The lake, opened read-only, to what publisher and checks look at: one snapshot's view, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.lake import lanes, ledger
+from arrow_ingest.lake.catalog import catalog_of
+from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
+from arrow_ingest.lake.schema import TableSchema
+from arrow_ingest.lake.session import Lake, open_lake
+from arrow_ingest.lake.statistics import refused_messages, rows_by_partition
+from arrow_ingest.lake.tables import is_prepared, read_table_schema
+from arrow_ingest.values import LaneState
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerView:
+    """What one snapshot of the lake says of a pipeline; by default, of one that never ran.
+
+    Args:
+        since: the commits are those after this snapshot.
+        newest: the newest commit of all; None: nothing was ever committed.
+        totals: what the ledger holds per table partition.
+        table_rows: rows of the table per table partition, by the catalog's statistics.
+        refused: messages of these commits that the schema policy refused.
+    """
+
+    since: int = 0
+    lanes: tuple[LaneState, ...] = ()
+    commits: tuple[LedgerEntry, ...] = ()
+    newest: LedgerEntry | None = None
+    totals: Mapping[str | None, PartitionTotal] = field(default_factory=dict)
+    table_rows: Mapping[str | None, int] = field(default_factory=dict)
+    schema: TableSchema | None = None
+    refused: int = 0
+
+
+def read_view(config: PipelineConfig, since: int = 0) -> LedgerView:
+    """Read the lake as it is now.
+
+    Args:
+        since: the commits after this snapshot. When the ledger ends before it, this is another lake than the one that
+            was published: then all commits.
+
+    Raises:
+        CatalogUnavailable: the lake cannot be read.
+    """
+    if not catalog_of(config.lake).exists():
+        return LedgerView()
+    with open_lake(config.lake, read_only=True) as lake, lake.snapshot():
+        return _read(lake, config, since) if is_prepared(lake) else LedgerView()
+
+
+def _read(lake: Lake, config: PipelineConfig, since: int) -> LedgerView:
+    newest = next(iter(ledger.last_commits(lake, config.name, 1)), None)
+    if newest is None or newest.snapshot_id < since:
+        since = 0
+    commits = ledger.commits_since(lake, config.name, since)
+    return LedgerView(
+        since=since,
+        lanes=lanes.read_lanes(lake, config.name),
+        commits=commits,
+        newest=newest,
+        totals=ledger.partition_totals(lake, config.name),
+        table_rows=rows_by_partition(lake, config.lake, config.partition_by),
+        schema=read_table_schema(lake, config.lake),
+        refused=refused_messages(lake, config.lake, since) if any(commit.tally.dead for commit in commits) else 0,
+    )

@@ -1,0 +1,70 @@
+"""One pipeline's settings to the names, keys and tags under which Dagster knows it. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import dagster as dg
+
+from arrow_ingest.config import PipelineConfig
+
+PIPELINE_TAG = "arrow_ingest/pipeline"
+"""Run tag: the pipeline that the run drains."""
+
+LANE_TAG = "arrow_ingest/lane"
+"""Run tag: the lane that the run drains; set by the sensor, or by the run itself when a person launched it."""
+
+LANE_STATE_TAG = "arrow_ingest/lane_state"
+"""Run tag, set by the run: why it could not drain its lane (:data:`BUSY`, or a `SuspendReason`)."""
+
+BUSY = "busy"
+"""Value of :data:`LANE_STATE_TAG`: another process held the lane's lock."""
+
+
+class Check(StrEnum):
+    """The asset checks of a table. The values are names in Dagster's history, so they are never renamed."""
+
+    OFFSETS_CONTIGUOUS = "offsets_contiguous"
+    NOT_SUSPENDED = "not_suspended"
+    DEAD_LETTERS = "dead_letters"
+    LAG = "lag"
+    FRESHNESS = "freshness"
+    SCHEMA_DRIFT = "schema_drift"
+    OUT_OF_RANGE_DAYS = "out_of_range_days"
+    ROWS_ACCOUNTED_FOR = "rows_accounted_for"
+
+
+PIPELINE_CHECKS = tuple(check for check in Check if check is not Check.ROWS_ACCOUNTED_FOR)
+"""The checks that look at the pipeline as a whole; the remaining one looks at one table partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the Dagster objects of one pipeline are called."""
+
+    topic: dg.AssetKey
+    table: dg.AssetKey
+    group: str
+    op: str
+    job: str
+    sensor: str
+    checks_op: str
+    partition_checks_op: str
+
+    @classmethod
+    def of(cls, config: PipelineConfig) -> "Names":
+        """The names of a pipeline. The table's key is what SQL calls it, with the lake attached as ``lake``."""
+        name, lake = config.name, config.lake
+        return cls(
+            topic=dg.AssetKey(["kafka", config.kafka.topic]),
+            table=dg.AssetKey(["lake", lake.schema_name, lake.table]),
+            group=name,
+            op=f"micro_batch_{name}",
+            job=f"drain_{name}",
+            sensor=f"drain_{name}_sensor",
+            checks_op=f"check_{name}",
+            partition_checks_op=f"check_partitions_{name}",
+        )
+
+    def run_tags(self, lane: int) -> dict[str, str]:
+        """The tags by which the runs of a lane are found again."""
+        return {PIPELINE_TAG: self.group, LANE_TAG: str(lane)}

@@ -1,0 +1,146 @@
+"""From the ledger, not from memory: emits one materialisation and its checks per touched table partition.
+
+Whatever run committed them: the window begins where the newest materialisation says that publishing had come to, so
+commits of other lanes, and of runs that died before they published, are in it.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import dagster as dg
+
+from arrow_ingest.components import history
+from arrow_ingest.components.check_events import evaluation
+from arrow_ingest.components.evidence import evidence_of
+from arrow_ingest.components.ledger_view import LedgerView, read_view
+from arrow_ingest.components.metadata import PUBLISHED_THROUGH, column_schema, partition_metadata, work_metadata
+from arrow_ingest.components.names import Check, Names
+from arrow_ingest.components.publication import Publication, publications
+from arrow_ingest.components.table_spec import event_tags, is_declared
+from arrow_ingest.components.verdicts import Evidence, Verdict, lag_by_partition, pipeline_verdicts, rows_accounted_for
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.errors import TransientError
+from arrow_ingest.lake.catalog import catalog_of
+from arrow_ingest.values import Receipt
+
+log = logging.getLogger(__name__)
+
+LOCK_SECONDS = 60.0
+"""How long a run that must publish waits for another publisher; one publication takes a second or two."""
+
+
+class Publisher:
+    """Publishes for one run: at its start, every `report_every_seconds`, and at its end."""
+
+    def __init__(self, config: PipelineConfig, context: dg.AssetExecutionContext) -> None:
+        self._config = config
+        self._context = context
+        self._table = Names.of(config).table
+        self._receipts: list[Receipt] = []
+        self._published_at = self._counted_from = time.monotonic()
+        self._told: dict[tuple[Check, str | None], Verdict] = {}
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last publication was `report_every_seconds` ago."""
+        return time.monotonic() - self._published_at >= self._config.run.report_every_seconds
+
+    def note(self, receipt: Receipt) -> None:
+        """Count a receipt of this run into the numbers of the next publication."""
+        self._receipts.append(receipt)
+
+    def publish(self, requested: Iterable[str] = ()) -> None:
+        """Emit what happened since the last publication, by whatever run, and the partitions asked for.
+
+        When another run publishes for this pipeline right now, it tells this run's commits too: nothing is done, unless
+        partitions are ``requested``.
+
+        Raises:
+            TransientError: the lake cannot be read, or another publisher did not come to its end.
+        """
+        requested = tuple(requested)
+        with _publisher_lock(self._config, patience_seconds=LOCK_SECONDS if requested else 0) as is_mine:
+            if is_mine:
+                self._publish(requested)
+            elif requested:
+                raise TransientError(
+                    f"another run publishes for {self._config.name} for more than {LOCK_SECONDS:.0f} s"
+                )
+        self._published_at = time.monotonic()
+
+    def _publish(self, requested: tuple[str, ...]) -> None:
+        instance = self._context.instance
+        view = read_view(self._config, since=history.published_through(instance, self._table))
+        evidence = evidence_of(self._config, view, history.shown_columns(instance, self._table))
+        planned = publications(
+            view.commits,
+            view.totals,
+            since=view.since,
+            requested=requested,
+            is_declared=lambda value: is_declared(self._config, value),
+        )
+        for publication in planned[:-1]:
+            self._materialise(publication, view, {})
+        for publication in planned[-1:]:
+            self._materialise(publication, view, self._window_numbers(evidence))
+        verdicts = [self._standing(verdict) for verdict in pipeline_verdicts(self._config, evidence)]
+        if planned or any(self._is_news(verdict) for verdict in verdicts):
+            for verdict in verdicts:
+                self._tell(verdict)
+
+    def _materialise(self, publication: Publication, view: LedgerView, window: Mapping[str, float]) -> None:
+        """One materialisation, and right after it the check of that partition, or its badge stays blank (FACTS)."""
+        value = publication.value
+        metadata = {
+            **partition_metadata(self._config, publication, view.totals.get(value)),
+            **window,
+            PUBLISHED_THROUGH: publication.published_through,
+        }
+        if view.schema is not None:
+            metadata["dagster/column_schema"] = column_schema(view.schema)
+        self._context.log_event(
+            dg.AssetMaterialization(
+                self._table, partition=value, metadata=metadata, tags=event_tags(self._config, publication.version)
+            )
+        )
+        self._tell(rows_accounted_for(value, view.totals, view.table_rows))
+
+    def _window_numbers(self, evidence: Evidence) -> dict[str, float]:
+        """Numbers of the whole window. They stand on its last materialisation only: sums over events stay right."""
+        numbers = work_metadata(self._receipts, seconds=time.monotonic() - self._counted_from)
+        self._receipts.clear()
+        self._counted_from = time.monotonic()
+        if evidence.topic is not None:
+            numbers["lag"] = sum(lag_by_partition(evidence.topic, evidence.lanes).values())
+        return numbers
+
+    def _standing(self, verdict: Verdict) -> Verdict:
+        """``verdict``, or what this run already said when that was a failure of an earlier window.
+
+        Dagster keeps one row per run, check and partition: a later success would erase the failure.
+        """
+        told = self._told.get((verdict.check, verdict.partition))
+        return told if verdict.passed and verdict.is_about_window and told and not told.passed else verdict
+
+    def _is_news(self, verdict: Verdict) -> bool:
+        told = self._told.get((verdict.check, verdict.partition))
+        return told is None or (told.passed, told.severity) != (verdict.passed, verdict.severity)
+
+    def _tell(self, verdict: Verdict) -> None:
+        self._told[verdict.check, verdict.partition] = verdict
+        target = history.newest_materialization(self._context.instance, self._table, verdict.partition)
+        self._context.log_event(evaluation(self._table, verdict, target))
+
+
+@contextmanager
+def _publisher_lock(config: PipelineConfig, *, patience_seconds: float) -> Iterator[bool]:
+    """Hold the pipeline's publisher lock; False when another publisher held it all the time."""
+    catalog, deadline = catalog_of(config.lake), time.monotonic() + patience_seconds
+    while True:
+        with catalog.publisher_lock(config.name) as is_mine:
+            if is_mine or time.monotonic() >= deadline:
+                yield is_mine
+                return
+        time.sleep(0.2)
