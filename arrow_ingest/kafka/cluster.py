@@ -1,0 +1,219 @@
+"""A topic's name in, what the brokers say of it out: identity, watermarks, offsets of times, mirrored offsets."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from arrow_ingest.config import KafkaConfig
+from arrow_ingest.errors import ArrowIngestError, ConfigError, TopicMissing
+from arrow_ingest.kafka.faults import SETTINGS_TO_BLAME, Fault, unreachable
+from arrow_ingest.kafka.librdkafka import Code
+from arrow_ingest.kafka.properties import admin_properties
+from arrow_ingest.values import TopicState
+
+log = logging.getLogger(__name__)
+
+NOT_FOUND = -1
+"""What a broker answers for a time after the last record."""
+
+
+class Cluster:
+    """Asks the brokers about one topic; reads no records.
+
+    Light enough for a sensor: one connection, no group membership, and every method ends within ``timeout_seconds``.
+    Every method raises `BrokerUnavailable` when no answer comes in time, `ConfigError` when the brokers refuse the
+    login, TLS or a right, and `TopicMissing` when there is no such topic.
+
+    Raises:
+        ConfigError: librdkafka refuses a property.
+    """
+
+    def __init__(self, kafka: KafkaConfig, *, timeout_seconds: float = 10.0) -> None:
+        self._kafka = kafka
+        self._timeout_seconds = timeout_seconds
+        self._faults: list[Fault] = []
+        try:
+            properties: dict[str, Any] = {**admin_properties(kafka), "error_cb": self._note}
+            self._admin = AdminClient(properties, logger=log)
+        except KafkaException as error:
+            raise ConfigError(_kafka_error(error).str(), key="kafka.properties") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connection go."""
+        # AdminClient has no close: it ends when it is collected.
+        self.__dict__.pop("_admin", None)
+
+    def topic_state(self) -> TopicState:
+        """Identity, low watermarks and ends (as read_committed sees them) of all partitions."""
+        deadline = self._deadline()
+        topic_id, partitions = self._describe(deadline)
+        return TopicState(
+            topic=self._kafka.topic,
+            topic_id=topic_id,
+            low=self._offsets(partitions, OffsetSpec.earliest(), deadline),
+            high=self._offsets(partitions, OffsetSpec.latest(), deadline),
+        )
+
+    def topic_id(self) -> str:
+        """The topic's id, which changes when a topic of the same name is made again. One request."""
+        return self._describe(self._deadline())[0]
+
+    def offsets_at(self, when: datetime) -> dict[int, int]:
+        """Per partition the first offset whose timestamp is not before ``when``; the end where there is none."""
+        deadline = self._deadline()
+        _, partitions = self._describe(deadline)
+        at = self._offsets(partitions, OffsetSpec.for_timestamp(int(when.timestamp() * 1000)), deadline)
+        return found_or_end(at, self._offsets(partitions, OffsetSpec.latest(), deadline))
+
+    def mirrored(self, group: str) -> dict[int, int]:
+        """The group's offsets of this topic: the copy for monitors, which may lag behind the lake or be missing."""
+        wanted = [ConsumerGroupTopicPartitions(group)]
+        answers = self._ask(
+            f"reading the offsets of group {group}",
+            lambda seconds: self._admin.list_consumer_group_offsets(wanted, request_timeout=seconds),
+            self._deadline(),
+            absent=Code.GROUP_ID_NOT_FOUND,
+        )
+        return {
+            entry.partition: entry.offset
+            for answer in answers.values()
+            for entry in answer.topic_partitions
+            if entry.topic == self._kafka.topic and entry.offset >= 0
+        }
+
+    def mirror(self, group: str, offsets: Mapping[int, int]) -> None:
+        """Set the group's offsets, so that ordinary Kafka tools show the lag."""
+        if not offsets:
+            return
+        entries = [
+            TopicPartition(self._kafka.topic, partition, offset) for partition, offset in sorted(offsets.items())
+        ]
+        wanted = [ConsumerGroupTopicPartitions(group, entries)]
+        answers = self._ask(
+            f"mirroring offsets to group {group}",
+            lambda seconds: self._admin.alter_consumer_group_offsets(wanted, request_timeout=seconds),
+            self._deadline(),
+        )
+        for entry in answers[group].topic_partitions:
+            if entry.error is not None:
+                raise self._wrapped(f"mirroring offsets to group {group}", entry.error)
+
+    def create_topic(self, partitions: int, config: Mapping[str, str] | None = None) -> None:
+        """Make the topic, unreplicated: for the demo and for tests."""
+        topic = NewTopic(self._kafka.topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        self._ask(
+            "making the topic",
+            lambda seconds: self._admin.create_topics([topic], request_timeout=seconds, operation_timeout=seconds),
+            self._deadline(),
+        )
+
+    def delete_topic(self) -> None:
+        """Delete the topic and its records."""
+        self._ask(
+            "deleting the topic",
+            lambda seconds: self._admin.delete_topics(
+                [self._kafka.topic], request_timeout=seconds, operation_timeout=seconds
+            ),
+            self._deadline(),
+        )
+
+    def _describe(self, deadline: float) -> tuple[str, tuple[int, ...]]:
+        topics = TopicCollection([self._kafka.topic])
+        answers = self._ask(
+            "asking for the topic",
+            lambda seconds: self._admin.describe_topics(topics, request_timeout=seconds),
+            deadline,
+        )
+        described = answers[self._kafka.topic]
+        return str(described.topic_id), tuple(sorted(partition.id for partition in described.partitions))
+
+    def _offsets(self, partitions: tuple[int, ...], spec: OffsetSpec, deadline: float) -> dict[int, int]:
+        wanted = {TopicPartition(self._kafka.topic, partition): spec for partition in partitions}
+        answers = self._ask(
+            "asking for offsets",
+            lambda seconds: self._admin.list_offsets(
+                wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=seconds
+            ),
+            deadline,
+        )
+        return {entry.partition: answer.offset for entry, answer in answers.items()}
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timeout_seconds
+
+    def _ask(
+        self,
+        doing: str,
+        request: Callable[[float], Mapping[Any, Future[Any]]],
+        deadline: float,
+        *,
+        absent: Code | None = None,
+    ) -> dict[Any, Any]:
+        """Send a request and wait for all its answers; an answer with the code ``absent`` is left out.
+
+        librdkafka ends a request at its own timeout; the future's is for a client that does not even do that.
+        """
+        self._faults.clear()
+        answers: dict[Any, Any] = {}
+        try:
+            futures = request(max(deadline - time.monotonic(), 0.1))
+            for name, future in futures.items():
+                try:
+                    answers[name] = future.result(max(deadline - time.monotonic(), 0.1) + 1.0)
+                except KafkaException as error:
+                    if _kafka_error(error).code() != absent:
+                        raise
+        except KafkaException as error:
+            raise self._wrapped(doing, _kafka_error(error)) from error
+        except FutureTimeout as error:
+            raise unreachable(self._kafka, doing, self._faults) from error
+        return answers
+
+    def _wrapped(self, doing: str, error: KafkaError) -> ArrowIngestError:
+        """The foreign error in our words, with what the connection met meanwhile."""
+        code, detail = error.code(), error.str()
+        if code == Code.UNKNOWN_TOPIC_OR_PART:
+            return TopicMissing(self._kafka.topic, self._kafka.bootstrap_servers)
+        is_passing = code < 0 or error.retriable()
+        if is_passing or code in SETTINGS_TO_BLAME:
+            self._admin.poll(0)
+            return unreachable(self._kafka, doing, [Fault(code, detail), *self._faults])
+        return ConfigError(f"Kafka at {self._kafka.bootstrap_servers} refused {doing} ({self._kafka.topic}): {detail}")
+
+    def _note(self, error: KafkaError) -> None:
+        self._faults.append(Fault(error.code(), error.str()))
+
+
+def found_or_end(found: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, int]:
+    """The offsets found for a time, and the end of those partitions that have no record so late.
+
+    >>> found_or_end({0: 5, 1: NOT_FOUND}, {0: 9, 1: 7})
+    {0: 5, 1: 7}
+    """
+    return {partition: ends[partition] if offset == NOT_FOUND else offset for partition, offset in found.items()}
+
+
+def _kafka_error(error: KafkaException) -> KafkaError:
+    found: KafkaError = error.args[0]
+    return found

@@ -1,0 +1,104 @@
+"""What the cluster says of a topic, and how it fails."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from arrow_ingest.config import KafkaConfig
+from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.errors import BrokerUnavailable, ConfigError, TopicMissing
+from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest_tests.kafka_records import kafka_config, send, wait_for
+
+
+@pytest.fixture
+def kafka(broker: EmbeddedBroker, topic: Callable[..., str]) -> KafkaConfig:
+    return kafka_config(broker.bootstrap_servers, topic(partitions=3))
+
+
+def test_the_state_has_the_id_and_both_ends_of_every_partition(kafka: KafkaConfig) -> None:
+    send(kafka, b"0", b"1", partition=1)
+    with Cluster(kafka) as cluster:
+        state = cluster.topic_state()
+        assert state.topic_id == cluster.topic_id()
+    assert (state.topic, state.partitions) == (kafka.topic, (0, 1, 2))
+    assert (state.low, state.high) == ({0: 0, 1: 0, 2: 0}, {0: 0, 1: 2, 2: 0})
+
+
+def test_a_topic_made_again_has_another_id_and_a_deleted_one_is_missing(kafka: KafkaConfig) -> None:
+    with Cluster(kafka) as cluster:
+        first = cluster.topic_id()
+        cluster.delete_topic()
+        with pytest.raises(TopicMissing):
+            cluster.topic_state()
+        cluster.create_topic(3)
+        assert cluster.topic_id() != first
+
+
+def test_making_a_topic_twice_is_refused(kafka: KafkaConfig) -> None:
+    with Cluster(kafka) as cluster, pytest.raises(ConfigError, match="already exists"):
+        cluster.create_topic(3)
+
+
+def test_offsets_of_a_time_are_the_first_records_not_before_it(kafka: KafkaConfig) -> None:
+    send(kafka, b"0", b"1", partition=1)
+    between = datetime.now(UTC) + timedelta(milliseconds=5)
+    wait_for(lambda: datetime.now(UTC) > between + timedelta(milliseconds=5))
+    send(kafka, b"2", partition=1)
+    with Cluster(kafka) as cluster:
+        assert cluster.offsets_at(between - timedelta(days=1)) == {0: 0, 1: 0, 2: 0}
+        assert cluster.offsets_at(between) == {0: 0, 1: 2, 2: 0}
+
+
+def test_mirrored_offsets_are_read_back_and_replaced(kafka: KafkaConfig) -> None:
+    with Cluster(kafka) as cluster:
+        group = f"group-{kafka.topic}"
+        assert cluster.mirrored(group) == {}
+        cluster.mirror(group, {})
+        assert cluster.mirrored(group) == {}
+        cluster.mirror(group, {0: 5, 1: 7})
+        cluster.mirror(group, {1: 8})
+        assert cluster.mirrored(group) == {0: 5, 1: 8}
+
+
+def test_no_broker_is_an_error_within_the_deadline() -> None:
+    started = time.monotonic()
+    with Cluster(kafka_config("127.0.0.1:1", "t"), timeout_seconds=0.5) as cluster:
+        for ask in (
+            cluster.topic_state,
+            cluster.topic_id,
+            lambda: cluster.mirrored("g"),
+            lambda: cluster.mirror("g", {0: 1}),
+        ):
+            with pytest.raises(BrokerUnavailable, match="Connection refused"):
+                ask()
+    assert time.monotonic() - started < 10
+
+
+def test_a_broker_that_is_stopped_meanwhile_is_an_error() -> None:
+    with EmbeddedBroker() as own, Cluster(kafka_config(own.bootstrap_servers, "t"), timeout_seconds=1) as cluster:
+        cluster.create_topic(1)
+        assert cluster.topic_state().high == {0: 0}
+        own.stop()
+        with pytest.raises(BrokerUnavailable):
+            cluster.topic_state()
+
+
+def test_a_refused_login_names_the_settings(kafka: KafkaConfig) -> None:
+    login = {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "ann",
+        "sasl.password": "hunter2",
+    }
+    refused = kafka_config(kafka.bootstrap_servers, kafka.topic, login)
+    with Cluster(refused, timeout_seconds=1) as cluster, pytest.raises(ConfigError, match=r"sasl\.password") as error:
+        cluster.topic_id()
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_property_that_librdkafka_refuses_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"no\.such"):
+        Cluster(kafka_config("127.0.0.1:1", "t", {"no.such": "1"}))
