@@ -5,6 +5,7 @@
 ``ARROW_INGEST_CATALOG``        catalog of the packaged pipeline
 ``ARROW_INGEST_DATA_PATH``      folder of the packaged pipeline's Parquet files
 ``ACERO_ALIGNMENT_HANDLING``    set by :func:`prepare`, unless it is set already
+``DAGSTER_HOME``                set by the demo, for itself and for the Dagster that it starts
 ==============================  ======================================================================================
 
 A pipeline's YAML may name any other variable as ``{{ env.NAME }}``. Nothing is read when this module is imported.
@@ -12,12 +13,14 @@ A pipeline's YAML may name any other variable as ``{{ env.NAME }}``. Nothing is 
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 BOOTSTRAP_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 CATALOG = "ARROW_INGEST_CATALOG"
 DATA_PATH = "ARROW_INGEST_DATA_PATH"
 
 ACERO_ALIGNMENT = "ACERO_ALIGNMENT_HANDLING"
+DAGSTER_HOME = "DAGSTER_HOME"
 
 
 def prepare() -> None:
@@ -27,6 +30,11 @@ def prepare() -> None:
     warning per column and batch to stderr.
     """
     os.environ.setdefault(ACERO_ALIGNMENT, "ignore")
+
+
+def enter_dagster_home(home: Path) -> None:
+    """Make ``home`` this process's DAGSTER_HOME: the demo's ``dagster.yaml`` refers to it."""
+    os.environ[DAGSTER_HOME] = str(home)
 
 
 def variables() -> Mapping[str, str]:
