@@ -27,7 +27,7 @@ from arrow_ingest.values import LaneState, Point, Receipt, Tally
 POLL_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
 MAX_PENDING_COMMITS = 2
-"""Over this, a micro-batch that is due goes on growing (on disk, not in memory) instead of waiting."""
+"""With so many under way, a micro-batch that is due goes on growing (on disk, not in memory) instead of waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,6 @@ class LogPass:
         """
         while not self._is_over():
             self._fetch()
-            if self._is_flush_due():
-                self._seal()
             yield from self._with_heartbeat(self._commits.finished())
             if self._is_over_budget():
                 yield from self._the_rest()
@@ -137,6 +135,8 @@ class LogPass:
                 self._open.add(event, now=now)
             else:
                 self._open.reach_end(event, now=now)
+            self._seal_if_due(now)
+        self._seal_if_due(now)
 
     def _in_flight_bytes(self) -> int:
         """Received bytes that are not encoded yet: of this micro-batch and of those being committed."""
@@ -173,12 +173,12 @@ class LogPass:
             suspects=self._suspects,
         )
 
-    def _is_flush_due(self) -> bool:
-        opened_at = self._open.opened_at
-        if opened_at is None or len(self._commits) > MAX_PENDING_COMMITS:
-            return False
-        age_seconds = time.monotonic() - opened_at
-        return is_flush_due(self._config.flush, received_bytes=self._open.received_bytes, age_seconds=age_seconds)
+    def _seal_if_due(self, now: float) -> None:
+        opened_at, received_bytes = self._open.opened_at, self._open.received_bytes
+        if opened_at is None or len(self._commits) >= MAX_PENDING_COMMITS:
+            return
+        if is_flush_due(self._config.flush, received_bytes=received_bytes, age_seconds=now - opened_at):
+            self._seal()
 
     def _is_over(self) -> bool:
         now = time.monotonic()

@@ -57,7 +57,7 @@ def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -
             raise LaneSuspended(stored.suspended, stored.reason)
         stored = _checked(lake, config, stored, topic, run_id=run_id)
         plan = plan_for(config, read_table_schema(lake, config.lake))
-    return LaneStart(stored, _with_added_partitions(stored, topic), topic, plan)
+    return LaneStart(stored, with_added_partitions(stored, topic), topic, plan)
 
 
 def suspend_or_rebase(
@@ -117,7 +117,8 @@ def _rebase(lake: Lake, config: PipelineConfig, stored: LaneState, topic: TopicS
     return lanes.rebase(lake, stored, topic_id=topic.topic_id, positions=positions, run_id=run_id)
 
 
-def _with_added_partitions(stored: LaneState, topic: TopicState) -> LaneState:
+def with_added_partitions(stored: LaneState, topic: TopicState) -> LaneState:
+    """The lane's state with the partitions that the topic has gained since; they are read from their first record."""
     mine = partitions_of_lane(topic.partitions, stored.lane, stored.layout)
     added = [partition for partition in mine if partition not in stored.positions]
     first = {partition: Position(topic.low[partition]) for partition in added}
