@@ -9,9 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from arrow_ingest.config import PipelineConfig
+from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.session import open_lake
+from arrow_ingest.lake.verify import verify
+from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.values import Receipt
 
 PARTITIONS = 4
 ROWS = 50
@@ -67,6 +71,18 @@ def assert_holds_exactly(
     assert list(zip(*(column.to_pylist() for column in found.columns), strict=True)) == sorted(
         expected, key=lambda row: row[:4]
     )
+
+
+def drained(config: PipelineConfig, **arguments: Any) -> list[Receipt]:
+    """The receipts of one drain of lane 0."""
+    return [receipt for receipt in drain(config, run_id="test", **arguments) if receipt is not None]
+
+
+def assert_verified(config: PipelineConfig) -> None:
+    """`verify` finds nothing over the whole history."""
+    with Cluster(config.kafka) as cluster, open_lake(config.lake, read_only=True) as lake:
+        report = verify(lake, config, topic=cluster.topic_state, full=True)
+    assert report.ok, report.findings
 
 
 def drain_in_a_process(
