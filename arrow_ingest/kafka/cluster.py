@@ -57,12 +57,8 @@ class Cluster:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let the connection go."""
-        # AdminClient has no close: it ends when it is collected.
-        self.__dict__.pop("_admin", None)
+        # AdminClient has no close: it ends when it is collected, and through its callback it refers to this object.
+        del self._admin
 
     def topic_state(self) -> TopicState:
         """Identity, low watermarks and ends (as read_committed sees them) of all partitions."""

@@ -100,9 +100,10 @@ class Consumer:
         if received:
             self._unseen_since = None
             self._faults.clear()
-        elif self._failure:
+        if self._failure is None:
+            self._watch(handle, saw_all=len(addresses) < max_messages)
+        if self._failure and not received:
             raise self._failure
-        self._watch(handle, saw_all=len(addresses) < max_messages)
         return received
 
     @property
@@ -189,7 +190,7 @@ class Consumer:
                 self._faults.append(fault)
 
     def _watch(self, handle: Handle, *, saw_all: bool) -> None:
-        """Judge the silence: of the brokers as a whole, else of single partitions."""
+        """Judge the silence, of the brokers as a whole and of single partitions; what is wrong becomes the failure."""
         now = time.monotonic()
         elapsed_seconds, self._looked_at = now - self._looked_at, now
         if not saw_all:
@@ -202,18 +203,16 @@ class Consumer:
             self._expect_progress(handle, partition)
 
     def _expect_broker(self, handle: Handle) -> None:
-        """Raise unless the broker answers now: it may have come back and have had nothing to say since."""
-        if self._ask(handle, next(iter(self._offsets))) is None:
+        """Fail unless the broker answers now: it may have come back and have had nothing to say since."""
+        if self._ask(handle, next(iter(self._offsets), 0)) is None:
             self._failure = unreachable(self._kafka, f"reading topic {self._kafka.topic}", self._faults)
-            raise self._failure
 
     def _expect_progress(self, handle: Handle, partition: int) -> None:
-        """Ask for the end of a silent partition, and raise if one has been behind its end for too long."""
+        """Ask for the end of a silent partition, and fail if one has been behind its end for too long."""
         available = self._ask(handle, partition)
         self._watchdog.answer(partition, available[1] if available else None)
         if (stalled := self._watchdog.stalled()) is not None:
             self._failure = ConsumerStalled(stalled, self._offsets[stalled], self._watchdog.stall_seconds)
-            raise self._failure
 
     def _ask(self, handle: Handle, partition: int) -> tuple[int, int] | None:
         """The partition's ``(low, end)``, and take the answer, or its absence, as a sign of life."""
