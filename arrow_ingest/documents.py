@@ -244,18 +244,18 @@ def anchored_path(path: str, base: Path) -> str:
     >>> anchored_path("data", Path("/project")), anchored_path("s3://bucket/data", Path("/project"))
     ('/project/data', 's3://bucket/data')
     """
-    return path if "://" in path else str(base / path)
+    return path if "://" in path else str(base / Path(path).expanduser())
 
 
 def anchored_catalog(catalog: str, base: Path) -> str:
-    """A catalog's text with its path made absolute; catalogs that are not files stay as they are.
+    """A catalog's address with its path made absolute; catalogs that are not files stay as they are.
 
     >>> anchored_catalog("sqlite:lake.sqlite", Path("/project")), anchored_catalog("lake.sqlite", Path("/project"))
-    ('sqlite:/project/lake.sqlite', '/project/lake.sqlite')
+    ('sqlite:/project/lake.sqlite', 'sqlite:/project/lake.sqlite')
     >>> anchored_catalog("postgres:dbname=lake", Path("/project"))
     'postgres:dbname=lake'
     """
-    scheme, colon, path = catalog.rpartition("sqlite:")
-    if not colon and ":" in catalog:
-        return catalog
-    return f"{scheme}{colon}{base / path}"
+    kind, colon, path = catalog.partition(":")
+    if not colon or "/" in kind:
+        kind, path = "sqlite", catalog
+    return f"sqlite:{anchored_path(path, base)}" if kind == "sqlite" else catalog

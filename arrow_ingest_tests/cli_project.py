@@ -1,6 +1,7 @@
 """A project on disk and the CLI run over it, in this process, as the CLI's tests need them."""
 
 import json
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ class CliProject:
     def run(self, command: str, *arguments: str, exit_code: int = 0) -> Result:
         """Run a command and check its exit code; a traceback is never an answer."""
         result = CliRunner().invoke(cli, [command, "--project", str(self.folder), *arguments])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert result.exception is None or isinstance(result.exception, SystemExit), "".join(
+            traceback.format_exception(result.exception)
+        )
         assert result.exit_code == exit_code, result.output
         return result
 

@@ -99,6 +99,21 @@ def test_sql_without_a_lake_is_unreachable(project: CliProject) -> None:
     assert "there is no lake" in project.run("sql", "SELECT 1", exit_code=3).stderr
 
 
+def test_verify_proves_what_is_committed_and_finds_what_is_gone(project: CliProject) -> None:
+    assert "nothing committed yet" in project.run("verify").stdout
+    produced(project, 2)
+    project.run("drain")
+    [report] = project.json("verify", "--full")
+    assert (report["ok"], report["broker_asked"], report["findings"]) == (True, True, [])
+    assert (report["messages"], report["rows"]) == (2, 40)
+    [later] = project.json("verify", "--since", str(report["snapshot"]))
+    assert (later["ok"], later["messages"]) == (True, 0)
+    next(project.folder.rglob("*.parquet")).unlink()
+    [report] = project.json("verify", "clicks", exit_code=1)
+    assert [finding["code"] for finding in report["findings"]] == ["file_missing"]
+    assert "ERROR file_missing: " in project.run("verify", exit_code=1).stdout
+
+
 def test_inspect_shows_rows_columns_partitions_and_ddl_of_the_topics_last_messages(project: CliProject) -> None:
     assert "The topic is empty" in project.run("inspect", "clicks").stdout
     produced(project, 4, "--seed", "7")
@@ -157,6 +172,8 @@ def test_status_without_a_broker_says_what_the_lake_knows(tmp_path: Path) -> Non
     [status] = json.loads(result.stdout)
     assert (status["lag"], status["partitions"][0]["next"], status["partitions"][0]["high"]) == (None, 2, None)
     assert result.stderr.startswith("error: no answer from Kafka")
+    [report] = project.json("verify")
+    assert (report["ok"], report["broker_asked"], report["rows"]) == (True, False, 40)
 
 
 def test_produce_goes_on_until_it_is_interrupted(project: CliProject) -> None:

@@ -232,6 +232,13 @@ def test_dagster_resolves_the_packaged_pipeline_to_the_same_settings(monkeypatch
     assert ours == by_dagster
 
 
+def test_home_folder_can_stand_in_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    text = pipeline_yaml().replace("sqlite:lake/", "sqlite:~/lake/").replace("lake/data", "~/lake/data")
+    lake = settings(tmp_path, text).lake
+    assert (lake.catalog, lake.data_path) == ("sqlite:/home/ann/lake/catalog.sqlite", "/home/ann/lake/data")
+
+
 def test_project_root_can_stand_in_a_path(tmp_path: Path) -> None:
     config = settings(tmp_path, pipeline_yaml().replace("lake/data", "'{{ context.project_root }}/d'"))
     assert config.lake.data_path == f"{tmp_path}/d"

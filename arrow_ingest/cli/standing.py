@@ -76,7 +76,7 @@ class Standing:
 
 
 def standing_of(config: PipelineConfig, *, commits: int = 0) -> Standing:
-    """Ask the lake, then the broker.
+    """Ask the lake, then the broker: the other way round a drain that goes on would seem to be ahead of the log.
 
     Args:
         commits: how many of the last commits to read.
@@ -86,7 +86,7 @@ def standing_of(config: PipelineConfig, *, commits: int = 0) -> Standing:
         ConfigError: settings of the broker or of the lake that cannot be used.
     """
     lanes, last = _in_lake(config, commits)
-    topic, unreachable = topic_of(config)
+    topic, unreachable = _at_broker(config)
     return Standing(config, lanes, last, topic, unreachable)
 
 
@@ -99,12 +99,7 @@ def lanes_of(config: PipelineConfig) -> tuple[LaneState, ...]:
     return _in_lake(config, commits=0)[0]
 
 
-def topic_of(config: PipelineConfig) -> tuple[TopicState | None, TransientError | None]:
-    """The topic as the broker shows it, or why it cannot be asked.
-
-    Raises:
-        ConfigError: the broker refuses the settings.
-    """
+def _at_broker(config: PipelineConfig) -> tuple[TopicState | None, TransientError | None]:
     try:
         with Cluster(config.kafka, timeout_seconds=ASK_SECONDS) as cluster:
             return cluster.topic_state(), None
