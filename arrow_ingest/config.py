@@ -68,12 +68,18 @@ class _Model(BaseModel):
 class KafkaConfig(_Model):
     """Where the records come from."""
 
-    topic: Annotated[Text, Field(min_length=1, max_length=249, description="The topic; one Arrow IPC stream a message.")]
+    topic: Annotated[
+        Text, Field(min_length=1, max_length=249, description="The topic; one Arrow IPC stream a message.")
+    ]
     bootstrap_servers: Annotated[Text, Field(min_length=1, description="host:port of one or more brokers, by comma.")]
     properties: Annotated[
         dict[str, Text],
-        Field(description="Any other librdkafka property, such as security.protocol; handed through as it is."),
+        # Not in the repr: there may be passwords in it.
+        Field(repr=False, description="Any other librdkafka property, such as security.protocol; handed through as it is."),
     ] = {}
+    max_queued_bytes: Annotated[
+        ByteSize, Field(ge=MIB, description="Bytes that librdkafka fetches ahead of what is decoded.")
+    ] = ByteSize(64 * MIB)
 
     @field_validator("properties", mode="before")
     @classmethod
@@ -101,7 +107,9 @@ class LakeConfig(_Model):
             "the folder of the project's pyproject.toml; outside a project, from the current folder.",
         ),
     ]
-    data_path: Annotated[Text, Field(min_length=1, description="Folder of the Parquet files; relative as `catalog` is.")]
+    data_path: Annotated[
+        Text, Field(min_length=1, description="Folder of the Parquet files; relative as `catalog` is.")
+    ]
     schema_name: Annotated[Text, Field(alias="schema", description="The table's schema.")] = "main"
     table: Annotated[Text, Field(description="The table.")]
 
@@ -111,7 +119,9 @@ class LakeConfig(_Model):
     @classmethod
     def _plain_name(cls, value: str) -> str:
         if not TABLE_NAME.fullmatch(value):
-            raise ValueError(f"{value!r} is not a plain name: letters, digits and underscores, at most 63, no digit first")
+            raise ValueError(
+                f"{value!r} is not a plain name: letters, digits and underscores, at most 63, no digit first"
+            )
         return value
 
     @field_validator("schema_name")
@@ -134,7 +144,9 @@ class PartitionBy(_Model):
 
     column: Annotated[Text, Field(min_length=1, description="The column; a timestamp with zone (see `columns`).")]
     unit: Annotated[Literal["day"], Field(description="Size of one table partition.")] = "day"
-    start: Annotated[date, Field(description="First partition that Dagster knows; earlier days are in the lake all the same.")]
+    start: Annotated[
+        date, Field(description="First partition that Dagster knows; earlier days are in the lake all the same.")
+    ]
 
 
 class Flush(_Model):
@@ -150,7 +162,9 @@ class Run(_Model):
     trigger: Annotated[Literal["sensor"], Field(description="What starts runs.")] = "sensor"
     until: Annotated[
         Literal["micro_batch", "caught_up", "deadline"],
-        Field(description="micro_batch: one commit; caught_up: the end as seen at the start; deadline: max_run_seconds."),
+        Field(
+            description="micro_batch: one commit; caught_up: the end as seen at the start; deadline: max_run_seconds."
+        ),
     ] = "deadline"
     max_run_seconds: Annotated[PositiveFloat, Field(description="A run ends itself after this long.")] = 300.0
     linger_seconds: Annotated[
@@ -169,8 +183,12 @@ class DeadLetters(_Model):
 class Limits(_Model):
     """What an untrusted payload may claim, checked before anything is allocated."""
 
-    max_message_bytes: Annotated[ByteSize, Field(ge=1, description="Payload bytes of one message.")] = ByteSize(16 * MIB)
-    max_rows: Annotated[PositiveInt, Field(description="Rows of one message, all its record batches together.")] = 1_000_000
+    max_message_bytes: Annotated[ByteSize, Field(ge=1, description="Payload bytes of one message.")] = ByteSize(
+        16 * MIB
+    )
+    max_rows: Annotated[PositiveInt, Field(description="Rows of one message, all its record batches together.")] = (
+        1_000_000
+    )
     max_logical_bytes: Annotated[
         ByteSize, Field(ge=1, description="Bytes of one message after decompression and expansion.")
     ] = ByteSize(256 * MIB)
@@ -182,7 +200,9 @@ class Limits(_Model):
     max_depth: Annotated[PositiveInt, Field(description="Nesting of types; a flat column has depth 1.")] = 16
     max_dictionaries: Annotated[PositiveInt, Field(description="Dictionary batches in one message.")] = 256
     max_batches: Annotated[PositiveInt, Field(description="Record batches in one message.")] = 1_024
-    max_table_partitions: Annotated[PositiveInt, Field(description="Table partitions that its rows may fall into.")] = 400
+    max_table_partitions: Annotated[PositiveInt, Field(description="Table partitions that its rows may fall into.")] = (
+        400
+    )
     max_name_length: Annotated[PositiveInt, Field(description="Characters of a column's or field's name.")] = 255
 
 
@@ -192,11 +212,15 @@ class Parquet(_Model):
     compression: Annotated[
         Literal["zstd", "snappy", "lz4", "gzip", "none"], Field(description="Codec of the column chunks.")
     ] = "zstd"
-    compression_level: Annotated[int | None, Field(description="Level for codecs that have one; None: the codec's own.")] = None
+    compression_level: Annotated[
+        int | None, Field(description="Level for codecs that have one; None: the codec's own.")
+    ] = None
     row_group_rows: Annotated[PositiveInt, Field(description="A row group ends at this many rows …")] = 122_880
-    row_group_bytes: Annotated[ByteSize, Field(ge=1, description="… or at this many bytes in memory.")] = ByteSize(32 * MIB)
-    target_file_bytes: Annotated[ByteSize, Field(ge=1, description="A file is closed at this size on disk.")] = ByteSize(
-        256 * MIB
+    row_group_bytes: Annotated[ByteSize, Field(ge=1, description="… or at this many bytes in memory.")] = ByteSize(
+        32 * MIB
+    )
+    target_file_bytes: Annotated[ByteSize, Field(ge=1, description="A file is closed at this size on disk.")] = (
+        ByteSize(256 * MIB)
     )
     max_open_files: Annotated[PositiveInt, Field(description="Files open at once; over it the largest is closed.")] = 64
     threads: Annotated[PositiveInt, Field(description="Threads that encode row groups.")] = 2
@@ -222,12 +246,16 @@ class PipelineConfig(_Model):
     partition_by: Annotated[PartitionBy | None, Field(description="Omit for a table without partitions.")] = None
     schema_policy: Annotated[
         Literal["evolve"],
-        Field(description="evolve: new nullable columns are added, lossless widening applied, conflicts are dead letters."),
+        Field(
+            description="evolve: new nullable columns are added, lossless widening applied, conflicts are dead letters."
+        ),
     ] = "evolve"
     metadata_columns: Annotated[
         tuple[MetadataColumn, ...], Field(description="Columns that say where each row came from.")
     ] = ALL_METADATA_COLUMNS
-    writer: Annotated[Literal["staged"], Field(description="staged: Parquet written by pyarrow, then added.")] = "staged"
+    writer: Annotated[Literal["staged"], Field(description="staged: Parquet written by pyarrow, then added.")] = (
+        "staged"
+    )
     lanes: Annotated[PositiveInt, Field(description="Runs that may drain the topic side by side.")] = 1
     flush: Annotated[Flush, Field(description="When a micro-batch is committed.")] = Flush()
     run: Annotated[Run, Field(description="How long a run lives.")] = Run()
@@ -235,7 +263,9 @@ class PipelineConfig(_Model):
         Literal["suspend", "new_generation"],
         Field(description="suspend: stop and ask; new_generation: go on at the start of the new topic."),
     ] = "suspend"
-    dead_letters: Annotated[DeadLetters, Field(description="When too many dead letters suspend the lane.")] = DeadLetters()
+    dead_letters: Annotated[DeadLetters, Field(description="When too many dead letters suspend the lane.")] = (
+        DeadLetters()
+    )
     limits: Annotated[Limits, Field(description="What an untrusted payload may claim.")] = Limits()
     parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()
     max_in_flight_bytes: Annotated[

@@ -5,6 +5,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -26,14 +27,40 @@ def prepare_home(home: Path) -> None:
             shutil.copyfile(packaged, settings)
 
 
-def start_dagster(children: Children, *, home: Path, port: int, environ: dict[str, str], log_file: Path) -> Child:
-    """Start webserver, daemon and code server; they load the packaged pipeline with ``environ`` on top of ours."""
-    command = [
-        *(sys.executable, "-m", "dagster", "dev", "-m", "arrow_ingest.definitions"),
-        *("--host", "127.0.0.1", "--port", str(port)),
-    ]
-    env = {**environment.variables(), **environ, environment.DAGSTER_HOME: str(home)}
-    return children.start("dagster", command, env=env, cwd=OUTSIDE, log_file=log_file)
+class DagsterDev:
+    """Webserver, daemon and code server over the packaged pipeline, with ``environ`` on top of our environment.
+
+    `dagster dev` ends when one of its parts dies; `revive` starts it again.
+    """
+
+    def __init__(self, children: Children, *, home: Path, environ: Mapping[str, str], log_file: Path) -> None:
+        self._children = children
+        self._env = {**environment.variables(), **environ, environment.DAGSTER_HOME: str(home)}
+        self.port = free_port(WEB_PORT)
+        self.log_file = log_file
+        self.deaths = 0
+        self._child = self._start()
+
+    @property
+    def address(self) -> str:
+        """Where the UI is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def revive(self) -> int | None:
+        """Start it again if it has ended; its exit code then, None while it runs."""
+        exit_code = self._children.exit_code(self._child)
+        if exit_code is not None:
+            self.deaths += 1
+            self._children.stop(self._child)
+            self._child = self._start()
+        return exit_code
+
+    def _start(self) -> Child:
+        command = [
+            *(sys.executable, "-m", "dagster", "dev", "-m", "arrow_ingest.definitions"),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+        ]
+        return self._children.start("dagster", command, env=self._env, cwd=OUTSIDE, log_file=self.log_file)
 
 
 def is_serving(port: int) -> bool:

@@ -67,12 +67,21 @@ class Children:
         """Write down a process that somebody else started and that this demo has to stop."""
         child = Child(name, pid, start_time(pid) or "")
         self._children.append(child)
-        self._state_file.write_text(json.dumps([asdict(child) for child in self._children]))
+        self._write()
         return child
+
+    def stop(self, child: Child) -> None:
+        """End a child and what is left of its session."""
+        _stop(child, self._handles.get(child.pid))
+        self._children.remove(child)
+        self._write()
 
     def exit_code(self, child: Child) -> int | None:
         """The child's exit code, None while it runs."""
         return self._handles[child.pid].poll()
+
+    def _write(self) -> None:
+        self._state_file.write_text(json.dumps([asdict(child) for child in self._children]))
 
 
 def stop_left_over(state_file: Path) -> tuple[str, ...]:

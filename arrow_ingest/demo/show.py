@@ -21,6 +21,9 @@ from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import TopicState
 
 LOOK_SECONDS = 1.0
+MAX_DEATHS = 5
+"""How often Dagster may end before the demo gives up."""
+
 RATE_WINDOW = 10
 """Looks over which rows per second are averaged."""
 
@@ -82,10 +85,9 @@ class _Watch:
         while not stop.is_set():
             now, topic = self._look()
             self._view.show(self._scene(now, topic))
-            if self._options.once:
-                if self._is_done(now, topic):
-                    return
-                self._check(deadline)
+            if self._options.once and self._is_done(now, topic):
+                return
+            self._check(deadline)
             stop.wait(LOOK_SECONDS)
 
     def report(self, *, seconds: float) -> DemoReport:
@@ -125,7 +127,11 @@ class _Watch:
         self._seen.append((time.monotonic(), now.rows))
         (first_at, first_rows), (last_at, last_rows) = self._seen[0], self._seen[-1]
         phase = (
-            "Dagster starts" if not is_serving(self._stage.port) else "ingesting" if now.rows else "first run starts"
+            "Dagster starts"
+            if not is_serving(self._stage.dagster.port)
+            else "ingesting"
+            if now.rows
+            else "first run starts"
         )
         return Scene(
             phase=phase,
@@ -135,7 +141,7 @@ class _Watch:
             rows_per_second=(last_rows - first_rows) / (last_at - first_at) if last_at > first_at else 0.0,
             files=now.files,
             last_snapshot=now.last_snapshot or None,
-            address=self._stage.address,
+            address=self._stage.dagster.address,
         )
 
     def _is_done(self, now: Committed, topic: TopicState) -> bool:
@@ -147,11 +153,14 @@ class _Watch:
     def _check(self, deadline: float) -> None:
         if self._production.failure is not None:
             raise DemoFailed(f"the producer failed: {self._production.failure}") from self._production.failure
-        log = self._stage.folder / "dagster.log"
-        if (code := self._stage.children.exit_code(self._stage.dagster)) is not None:
-            raise DemoFailed(f"Dagster ended with exit code {code}: see {log}")
-        if time.monotonic() > deadline:
-            raise DemoFailed(f"not everything was committed within {self._options.timeout_seconds:.0f} s: see {log}")
+        dagster = self._stage.dagster
+        if (exit_code := dagster.revive()) is not None:
+            self._view.say(f"Dagster ended with exit code {exit_code} and is started again: see {dagster.log_file}")
+        if dagster.deaths > MAX_DEATHS:
+            raise DemoFailed(f"Dagster ended {dagster.deaths} times: see {dagster.log_file}")
+        if self._options.once and time.monotonic() > deadline:
+            limit = self._options.timeout_seconds
+            raise DemoFailed(f"not everything was committed within {limit:.0f} s: see {dagster.log_file}")
 
 
 def describe(report: DemoReport, say: Callable[[str], None], folder: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from arrow_ingest import environment
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
-from arrow_ingest.demo.dagster_dev import WEB_PORT, free_port, prepare_home, start_dagster
+from arrow_ingest.demo.dagster_dev import DagsterDev, prepare_home
 from arrow_ingest.demo.dagster_state import DagsterState
 from arrow_ingest.demo.figures import committed
 from arrow_ingest.demo.live import View
-from arrow_ingest.demo.processes import Child, Children, stop_left_over
+from arrow_ingest.demo.processes import Children, stop_left_over
 from arrow_ingest.errors import CatalogUnavailable, TerminalError
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake import lanes
@@ -40,17 +40,9 @@ class Stage:
     folder: Path
     environ: dict[str, str]
     config: PipelineConfig
-    broker: EmbeddedBroker
-    children: Children
-    dagster: Child
+    dagster: DagsterDev
     state: DagsterState
-    port: int
     since: int
-
-    @property
-    def address(self) -> str:
-        """Where the UI is."""
-        return f"http://127.0.0.1:{self.port}"
 
 
 @contextmanager
@@ -77,9 +69,8 @@ def staged(folder: Path, view: View) -> Iterator[Stage]:
             prepare_home(home)
             # Opened first: two processes that make Dagster's tables at once get in each other's way.
             state = DagsterState(home, config)
-            port = free_port(WEB_PORT)
-            dagster = start_dagster(children, home=home, port=port, environ=environ, log_file=folder / "dagster.log")
-            yield Stage(folder, environ, config, broker, children, dagster, state, port, since)
+            dagster = DagsterDev(children, home=home, environ=environ, log_file=folder / "dagster.log")
+            yield Stage(folder, environ, config, dagster, state, since)
 
 
 def _environ(folder: Path, broker: EmbeddedBroker) -> dict[str, str]:
