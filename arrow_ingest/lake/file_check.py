@@ -1,0 +1,78 @@
+"""The catalog's files in, findings out: does each one exist, open, and hold the rows that the catalog says?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from arrow_ingest.config import LakeConfig
+from arrow_ingest.lake.dead_letters import dead_letter_table
+from arrow_ingest.lake.findings import Code, Finding
+from arrow_ingest.lake.session import Lake, data_root
+from arrow_ingest.lake.statistics import METADATA
+
+_FILES = f"""
+SELECT CASE WHEN f.path_is_relative = 0 THEN f.path
+            WHEN t.path_is_relative = 0 THEN concat(t.path, f.path)
+            WHEN s.path_is_relative = 0 THEN concat(s.path, t.path, f.path)
+            ELSE concat($root, s.path, t.path, f.path) END,
+       f.record_count, f.file_size_bytes, f.begin_snapshot, f.encryption_key IS NOT NULL
+FROM {METADATA}.ducklake_data_file f
+JOIN {METADATA}.ducklake_table t USING (table_id)
+JOIN {METADATA}.ducklake_schema s USING (schema_id)
+WHERE lower(s.schema_name) = lower($schema) AND list_contains($tables, lower(t.table_name))
+  AND t.begin_snapshot <= $snapshot AND coalesce(t.end_snapshot > $snapshot, true)
+  AND s.begin_snapshot <= $snapshot AND coalesce(s.end_snapshot > $snapshot, true)
+  AND f.begin_snapshot <= $snapshot AND coalesce(f.end_snapshot > $snapshot, true)
+ORDER BY f.data_file_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogFile:
+    """A Parquet file as the catalog describes it; ``since_snapshot`` is the first one that had it."""
+
+    path: str
+    rows: int
+    size_bytes: int
+    since_snapshot: int
+    is_encrypted: bool
+
+
+def read_files(lake: Lake, table: LakeConfig, *, snapshot: int) -> tuple[CatalogFile, ...]:
+    """The files of the table and of its dead letters in a snapshot."""
+    names = [table.table.lower(), dead_letter_table(table.table).lower()]
+    named = {"root": f"{data_root(table)}/", "schema": table.schema_name, "tables": names, "snapshot": snapshot}
+    return tuple(CatalogFile(*row) for row in lake.execute(_FILES, named))
+
+
+def check_presence(file: CatalogFile) -> Iterator[Finding]:
+    """Look at the file's size: cheap enough to be done for all of them."""
+    path = Path(file.path)
+    try:
+        if (size := path.stat().st_size) != file.size_bytes:
+            yield Finding(Code.FILE_DIFFERS, f"{path}: {size} bytes, the catalog says {file.size_bytes}")
+    except FileNotFoundError:
+        yield Finding(Code.FILE_MISSING, f"{path} is not there")
+    except OSError as error:
+        yield Finding(Code.FILE_UNREADABLE, f"{path}: {error}")
+
+
+def check_content(file: CatalogFile, *, full: bool) -> Iterator[Finding]:
+    """Look at the file's footer, or with ``full`` decode every page, by row group. Encrypted files stay shut."""
+    if file.is_encrypted:
+        return
+    try:
+        if (rows := _rows(file.path, full=full)) != file.rows:
+            yield Finding(Code.FILE_DIFFERS, f"{file.path}: {rows} rows, the catalog says {file.rows}")
+    except (OSError, pa.ArrowException) as error:
+        yield Finding(Code.FILE_UNREADABLE, f"{file.path}: {error}")
+
+
+def _rows(path: str, *, full: bool) -> int:
+    with pq.ParquetFile(path) as parquet:
+        if not full:
+            return int(parquet.metadata.num_rows)
+        return sum(parquet.read_row_group(index).num_rows for index in range(parquet.num_row_groups))

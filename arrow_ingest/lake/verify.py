@@ -1,0 +1,105 @@
+"""A lake in, a report out: nothing that was read from the log is missing, and nothing is there twice.
+
+Everything is read from one snapshot, without a lock: a drain may go on meanwhile. Nothing is written, not even how far
+a verification came: the report's ``snapshot`` says it, and ``since`` goes on from there.
+"""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.lake import lanes, ledger
+from arrow_ingest.lake.accounting import check_foreign_rows, check_rows
+from arrow_ingest.lake.continuity import check_ledger, check_topic
+from arrow_ingest.lake.file_check import CatalogFile, check_content, check_presence, read_files
+from arrow_ingest.lake.findings import Code, Finding, Severity, VerifyReport
+from arrow_ingest.lake.ledger import LedgerEntry
+from arrow_ingest.lake.session import Lake
+from arrow_ingest.lake.sql import LAKE
+from arrow_ingest.lake.tables import read_table_schema
+from arrow_ingest.values import Tally, TopicState
+
+
+def verify(
+    lake: Lake,
+    config: PipelineConfig,
+    *,
+    topic: Callable[[], TopicState] | None = None,
+    since: int = 0,
+    sample: float = 1.0,
+    full: bool = False,
+    strict: bool = False,
+) -> VerifyReport:
+    """Prove the pipeline's ledger, table, dead letters and files against each other; a session that only reads will do.
+
+    The ledger, which is small, and the presence of files are always checked as a whole. Rows that others deleted or
+    added are warnings, with the snapshot and its author.
+
+    Args:
+        topic: asks the broker, after the snapshot is taken: a drain that goes on must not seem to be ahead of the log.
+        since: leave out what came with this snapshot or before. Rows of others are looked for only from 0 on.
+        sample: the share of commits and of files' contents to look at, chosen anew with each snapshot.
+        full: decode every page of every file, instead of reading footers and the columns that name rows.
+        strict: warnings count as errors.
+
+    Raises:
+        CatalogUnavailable: catalog or data cannot be read; what ``topic`` raises besides.
+    """
+    with lake.snapshot():
+        [(snapshot,)] = lake.execute("SELECT id FROM ducklake_current_snapshot(?)", [LAKE])
+        entries = ledger.commits_since(lake, config.name, 0)
+        held = lanes.read_lanes(lake, config.name)
+        findings = [*check_ledger(entries, held), *(check_topic(held, topic()) if topic is not None else ())]
+
+        def is_wanted(name: str, from_snapshot: int) -> bool:
+            return from_snapshot > since and is_sampled(f"{snapshot}/{name}", sample)
+
+        files = read_files(lake, config.lake, snapshot=snapshot)
+        findings += _check_files(
+            files, [file for file in files if is_wanted(file.path, file.since_snapshot)], full=full
+        )
+        commits = [entry for entry in entries if is_wanted(entry.commit_id, entry.snapshot_id)]
+        if not any(finding.code in (Code.FILE_MISSING, Code.FILE_UNREADABLE) for finding in findings):
+            findings += _check_table(lake, config, commits, is_whole=len(commits) == len(entries))
+    is_ok = not any(strict or finding.severity is Severity.ERROR for finding in findings)
+    return VerifyReport(is_ok, tuple(findings), _numbers(snapshot, commits, files))
+
+
+def is_sampled(name: str, share: float) -> bool:
+    """Whether a name is among the share of all names; the same answer whenever it is asked.
+
+    >>> is_sampled("a", 1.0), is_sampled("a", 0.0), sum(is_sampled(str(i), 0.25) for i in range(1_000))
+    (True, False, 274)
+    """
+    return zlib.crc32(name.encode()) < share * 2**32
+
+
+def _check_files(files: Iterable[CatalogFile], wanted: Iterable[CatalogFile], *, full: bool) -> list[Finding]:
+    findings = [finding for file in files for finding in check_presence(file)]
+    absent = {finding.code for finding in findings} & {Code.FILE_MISSING, Code.FILE_UNREADABLE}
+    return findings if absent else [*findings, *(found for file in wanted for found in check_content(file, full=full))]
+
+
+def _check_table(
+    lake: Lake, config: PipelineConfig, commits: Sequence[LedgerEntry], *, is_whole: bool
+) -> Iterator[Finding]:
+    """DuckDB reads all files of the table, so none may be missing."""
+    has_table = read_table_schema(lake, config.lake) is not None
+    yield from check_rows(lake, config.lake, commits, has_table=has_table)
+    if is_whole and has_table:
+        yield from check_foreign_rows(lake, config.lake, commits)
+
+
+def _numbers(snapshot: int, commits: Iterable[LedgerEntry], files: Sequence[CatalogFile]) -> dict[str, int]:
+    commits = tuple(commits)
+    tally = sum((entry.tally for entry in commits), Tally())
+    return {
+        "snapshot": snapshot,
+        "commits": len(commits),
+        "messages": tally.messages,
+        "rows": tally.rows,
+        "empty": tally.empty,
+        "dead_letters": tally.dead,
+        "files": len(files),
+        "bytes": sum(file.size_bytes for file in files),
+    }
