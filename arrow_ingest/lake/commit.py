@@ -149,6 +149,7 @@ class Committer:
                 return Committed(*row, seconds=time.monotonic() - started, attempts=attempt)
             except (CommitConflict, CatalogUnavailable) as failure:
                 self.close()
+                self._is_unanswered &= not isinstance(failure, CommitConflict)  # a lost race is an answer
                 pause = pause_seconds(attempt, random.random())  # noqa: S311 - spreads attempts; nothing is secret
                 if attempt == MAX_ATTEMPTS or time.monotonic() + pause - started > RETRY_SECONDS:
                     if self._is_unanswered:

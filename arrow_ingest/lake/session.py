@@ -4,9 +4,6 @@ Every session is in-process, runs in UTC, inlines nothing that is not told to, r
 has its settings locked. One thread uses it at a time.
 """
 
-import importlib.util
-import tempfile
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -16,16 +13,11 @@ import duckdb
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig
-from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, MissingPart
+from arrow_ingest.errors import CatalogUnavailable, LakeMismatch
 from arrow_ingest.lake.catalog import Catalog, catalog_of
+from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.engine_errors import wrapped
-from arrow_ingest.lake.sql import LAKE, attach, literal
-
-MEMORY_LIMIT = "1GiB"
-"""For the buffers of queries (`verify`, `sql`), which spill over it; a commit needs a few MB."""
-
-THREADS = 2
-"""Files are written by pyarrow, not here; more threads would only take memory from the writers beside us."""
+from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, attach, literal
 
 
 class Lake:
@@ -108,21 +100,35 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
     """
     catalog = catalog_of(lake)
     if read_only and not catalog.exists():
-        raise CatalogUnavailable(f"there is no lake at {lake.catalog} yet: the first run makes it")
+        raise _not_there_yet(lake)
     if not read_only:
         _make_folder(data_root(lake))
     data_path = _data_path(lake)
-    connection = _connected((*catalog.extensions, "ducklake"))
-    session = Lake(connection, catalog)
+    session = Lake(connected((*catalog.extensions, "ducklake")), catalog)
     try:
         with _attaching(catalog, read_only=read_only):
             session.execute(_attach_text(catalog, data_path, read_only=read_only))
         _check_data_path(session, data_path)
+        if read_only:
+            _check_own_tables(session, lake)
         _lock_down(session, data_path)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def _not_there_yet(lake: LakeConfig) -> CatalogUnavailable:
+    return CatalogUnavailable(f"there is no lake at {lake.catalog} yet: the first run makes it")
+
+
+def _check_own_tables(session: Lake, lake: LakeConfig) -> None:
+    """A reader may come between the first ATTACH and the end of `tables.ensure`, which makes ``meta`` last."""
+    if not session.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = 'meta'",
+        [LAKE, OWN_SCHEMA],
+    ):
+        raise _not_there_yet(lake)
 
 
 def data_root(lake: LakeConfig) -> Path:
@@ -141,57 +147,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CatalogUnavailable(f"the data path {folder} cannot be made: {error.strerror}") from error
-
-
-def _connected(extensions: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "memory_limit": MEMORY_LIMIT,
-            "threads": THREADS,
-            # Of this session alone: DuckDB makes it when it spills, names its files alike everywhere, and removes it.
-            "temp_directory": str(Path(tempfile.gettempdir()) / f"arrow-ingest-{uuid.uuid4()}"),
-        }
-    )
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        for name in extensions:
-            _load(connection, name)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _load(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Load an extension out of its wheel; nothing is installed, so neither HOME nor a second process matters.
-
-    Raises:
-        MissingPart: there is no wheel for this DuckDB, and DuckDB's own way needs a network that is not there.
-    """
-    file = _extension_file(name)
-    try:
-        if file is not None:
-            connection.execute(f"LOAD {literal(str(file))}")
-        else:
-            connection.execute(f"INSTALL {name}")
-            connection.execute(f"LOAD {name}")
-    except duckdb.Error as error:
-        raise MissingPart(
-            f"DuckDB {duckdb.__version__} has no extension {name}: install the wheel of the same version "
-            f"(pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}); DuckDB says: {error}"
-        ) from error
-
-
-def _extension_file(name: str) -> Path | None:
-    """The extension's binary in its wheel, which carries that of exactly one DuckDB version (FACTS)."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-        file = Path(folder) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-        if file.exists():
-            return file
-    return None
 
 
 def _attaching(catalog: Catalog, *, read_only: bool) -> AbstractContextManager[None]:
