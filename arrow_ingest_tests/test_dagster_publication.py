@@ -47,7 +47,7 @@ def plan(ledger: Sequence[LedgerEntry], *, since: int = 0, requested: Sequence[s
         totals,
         since=since,
         requested=requested,
-        is_declared=lambda day: day in DECLARED,
+        declared=DECLARED,
     )
 
 

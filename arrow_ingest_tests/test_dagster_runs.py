@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from arrow_ingest.components.names import LANE_STATE_TAG, Check, Names
 from arrow_ingest.components.pipeline_definitions import pipeline_definitions
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.errors import TransientError
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.session import open_lake
@@ -90,8 +92,8 @@ def supervised_run(config: PipelineConfig, instance: dg.DagsterInstance, *, lane
 def clicked_run(config: PipelineConfig, instance: dg.DagsterInstance, **tags: str) -> dg.ExecuteInProcessResult:
     """A run as the Materialize button or a backfill launches it."""
     job = pipeline_definitions(config).resolve_implicit_global_asset_job_def()
-    alone = job.get_subset(asset_selection={Names.of(config).table}, asset_check_selection=set())
-    return alone.execute_in_process(
+    with_checks = job.get_subset(asset_selection={Names.of(config).table})
+    return with_checks.execute_in_process(
         instance=instance, tags={key.replace("__", "/"): value for key, value in tags.items()}, raise_on_error=False
     )
 
@@ -237,6 +239,18 @@ def test_what_a_run_committed_and_never_published_is_published_by_the_next(
     assert sorted(event.partition or "" for event in materializations(config, instance)) == sorted(THREE_DAYS)
 
 
+def test_what_one_run_leaves_because_another_publishes_is_told_by_the_next(
+    config: PipelineConfig, instance: dg.DagsterInstance
+) -> None:
+    send(config, *THREE_DAYS)
+    with catalog_of(config.lake).publisher_lock(config.name, holder="another run") as is_mine:
+        assert is_mine
+        assert supervised_run(config, instance).success
+        assert materializations(config, instance) == []
+    assert supervised_run(config, instance).success
+    assert versions(config, instance).keys() == set(THREE_DAYS)
+
+
 def test_a_publication_cut_short_is_taken_up_where_it_ended(
     config: PipelineConfig, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,9 +385,11 @@ def test_termination_publishes_what_was_committed_and_frees_the_lane(
     send(config, THREE_DAYS[0])
 
     def terminate_after_the_first_commit() -> None:
-        deadline = time.monotonic() + 60
-        while read_view(config).newest is None and time.monotonic() < deadline:
+        deadline, newest = time.monotonic() + 60, None
+        while newest is None and time.monotonic() < deadline:
             time.sleep(0.05)
+            with suppress(TransientError):  # the run is making the lake
+                newest = read_view(config).newest
         os.kill(os.getpid(), signal.SIGINT)  # Dagster's own signal; it raises on this process's main thread
 
     operator = threading.Thread(target=terminate_after_the_first_commit)

@@ -92,6 +92,14 @@ def test_read_only_session_cannot_write(config: PipelineConfig) -> None:
         lake.execute("CREATE TABLE lake.main.t (a INTEGER)")
 
 
+def test_reader_that_comes_before_the_first_attach_has_ended_is_told_to_come_again(
+    config: PipelineConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "catalog.sqlite").touch()
+    with pytest.raises(CatalogUnavailable, match="no lake"):
+        open_lake(config.lake, read_only=True)
+
+
 def test_read_only_session_makes_no_lake(config: PipelineConfig, tmp_path: Path) -> None:
     with pytest.raises(CatalogUnavailable, match="no lake"):
         open_lake(config.lake, read_only=True)

@@ -13,7 +13,7 @@ from arrow_ingest.components.check_events import evaluation
 from arrow_ingest.components.evidence import evidence_of
 from arrow_ingest.components.ledger_view import read_view
 from arrow_ingest.components.names import PIPELINE_CHECKS, Check, Names
-from arrow_ingest.components.table_spec import is_declared, partitions_def
+from arrow_ingest.components.table_spec import declared_partitions, partitions_def
 from arrow_ingest.components.verdicts import pipeline_verdicts, rows_accounted_for
 from arrow_ingest.config import PipelineConfig
 
@@ -38,7 +38,7 @@ def build_pipeline_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(name=names.checks_op, specs=specs, can_subset=True)
     def check_pipeline(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckEvaluation]:
-        shown = history.shown_columns(context.instance, names.table)
+        shown = history.published(context.instance, names.table).columns
         evidence = evidence_of(config, read_view(config), shown)
         selected = {key.name for key in context.selected_asset_check_keys}
         target = history.newest_materialization(context.instance, names.table, None)
@@ -65,7 +65,7 @@ def build_partition_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
     def check_partitions(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckEvaluation]:
         is_partitioned_run = context.has_partition_key or context.has_partition_key_range
         view = read_view(config)
-        known = {value for value in {*view.totals, *view.table_rows} if is_declared(config, value)}
+        known = {*view.totals, *view.table_rows} & declared_partitions(config)
         for value in context.partition_keys if is_partitioned_run else sorted(known, key=str):
             target = history.newest_materialization(context.instance, names.table, value)
             yield evaluation(names.table, rows_accounted_for(value, view.totals, view.table_rows), target)

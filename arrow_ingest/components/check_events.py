@@ -14,7 +14,7 @@ def evaluation(table: dg.AssetKey, verdict: Verdict, target: Target | None) -> d
         passed=verdict.passed,
         metadata=dict(verdict.numbers),
         target_materialization_data=target,
-        severity=dg.AssetCheckSeverity(verdict.severity.value),
+        severity=verdict.severity,
         description=verdict.says,
         partition=verdict.partition,
     )

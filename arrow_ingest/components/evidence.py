@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from arrow_ingest.components.ledger_view import LedgerView
-from arrow_ingest.components.table_spec import is_declared
+from arrow_ingest.components.table_spec import declared_partitions
 from arrow_ingest.components.verdicts import Evidence
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import TransientError
@@ -29,7 +29,7 @@ def evidence_of(config: PipelineConfig, view: LedgerView, shown_columns: frozens
         last_commit_at=view.newest.committed_at if view.newest else None,
         added_columns=tuple(added),
         refused=view.refused,
-        is_declared=lambda value: is_declared(config, value),
+        declared=declared_partitions(config),
     )
 
 

@@ -1,5 +1,7 @@
 """What Dagster's event log says of a table: how far it is published, what was shown, what a check points at."""
 
+from dataclasses import dataclass
+
 import dagster as dg
 
 # Not public in Dagster 1.13, and without it no badge shows (FACTS).
@@ -7,7 +9,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
-from arrow_ingest.components.metadata import PUBLISHED_THROUGH
+from arrow_ingest.components.metadata import COLUMN_SCHEMA, PUBLISHED_THROUGH
 
 Target = AssetCheckEvaluationTargetMaterializationData
 
@@ -15,24 +17,27 @@ LOOK_BACK = 20
 """Materialisations that are looked through: some may have been reported by hand and say nothing."""
 
 
-def published_through(instance: dg.DagsterInstance, table: dg.AssetKey) -> int:
-    """The snapshot up to which everything is published; 0 with a new DAGSTER_HOME."""
-    for record in instance.fetch_materializations(table, limit=LOOK_BACK).records:
-        materialization = record.asset_materialization
-        value = materialization.metadata.get(PUBLISHED_THROUGH) if materialization else None
-        if isinstance(value, dg.IntMetadataValue) and value.value is not None:
-            return value.value
-    return 0
+@dataclass(frozen=True, slots=True)
+class Published:
+    """How far a table is published; by default, with a new DAGSTER_HOME, not at all.
+
+    Args:
+        through: every table partition whose newest snapshot is at most this one is published.
+        columns: the columns that were shown; None: none were yet.
+    """
+
+    through: int = 0
+    columns: frozenset[str] | None = None
 
 
-def shown_columns(instance: dg.DagsterInstance, table: dg.AssetKey) -> frozenset[str] | None:
-    """The columns that the newest materialisation showed; None when none was shown yet."""
+def published(instance: dg.DagsterInstance, table: dg.AssetKey) -> Published:
+    """What the newest materialisation of ours says."""
     for record in instance.fetch_materializations(table, limit=LOOK_BACK).records:
-        materialization = record.asset_materialization
-        shown = materialization.metadata.get("dagster/column_schema") if materialization else None
-        if isinstance(shown, dg.TableSchemaMetadataValue):
-            return frozenset(column.name for column in shown.schema.columns)
-    return None
+        metadata = record.asset_materialization.metadata if record.asset_materialization else {}
+        through, shown = metadata.get(PUBLISHED_THROUGH), metadata.get(COLUMN_SCHEMA)
+        if isinstance(through, dg.IntMetadataValue) and through.value is not None:
+            return Published(through.value, _column_names(shown))
+    return Published()
 
 
 def newest_materialization(instance: dg.DagsterInstance, table: dg.AssetKey, partition: str | None) -> Target | None:
@@ -42,3 +47,9 @@ def newest_materialization(instance: dg.DagsterInstance, table: dg.AssetKey, par
     if not records:
         return None
     return Target(storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp)
+
+
+def _column_names(shown: dg.MetadataValue | None) -> frozenset[str] | None:
+    if not isinstance(shown, dg.TableSchemaMetadataValue):
+        return None
+    return frozenset(column.name for column in shown.schema.columns)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from arrow_ingest.components.lane_supervision import Decision, LaneFacts, LaneRuns, Launch, TopicIdentity, decide
+from arrow_ingest.components.lane_supervision import Decision, LaneFacts, LaneRuns, Launch, Skip, TopicIdentity, decide
 from arrow_ingest.components.names import LANE_STATE_TAG, Names
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import TransientError
@@ -86,15 +86,15 @@ class Memory:
 
 
 def build_lane_sensor(config: PipelineConfig) -> dg.SensorDefinition:
-    """The sensor that keeps at most one run per lane alive while there is work."""
-    names = Names.of(config)
+    """The sensor that keeps at most one run per lane alive while there is work; under a cron trigger it only observes."""
+    names, launching = Names.of(config), f"Keeps one run per lane of {config.name} alive while there is work."
 
     @dg.sensor(
         name=names.sensor,
         job_name=names.job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Keeps one run per lane of {config.name} alive while {config.kafka.topic} has unread messages.",
+        description=f"Reports what {config.kafka.topic} holds and its lag." + ("" if config.run.cron else f" {launching}"),
     )
     def lane_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         try:
@@ -135,7 +135,7 @@ def _asked(
 ) -> dg.SensorResult:
     """The tick's result: runs to launch, an observation when one is due, and what the next tick should know."""
     names, now = Names.of(config), next(iter(facts.values())).now
-    decisions = {lane: decide(known) for lane, known in facts.items()}
+    decisions = {lane: _decision(config, known) for lane, known in facts.items()}
     launched = [lane for lane, decision in decisions.items() if isinstance(decision, Launch)]
     for lane in launched:
         context.log.info("lane %d: %s", lane, decisions[lane].reason)
@@ -150,6 +150,10 @@ def _asked(
         asset_events=events,
         cursor=replace(memory, seen={**memory.seen, **seen}).text(),
     )
+
+
+def _decision(config: PipelineConfig, facts: LaneFacts) -> Decision:
+    return decide(facts) if config.run.cron is None else Skip(f"runs start by the schedule, {config.run.cron}")
 
 
 def lane_runs(config: PipelineConfig, instance: dg.DagsterInstance, lane: int, now: datetime) -> LaneRuns:

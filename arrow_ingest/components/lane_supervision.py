@@ -117,22 +117,47 @@ def backoff(failures: int) -> timedelta:
     return min(FIRST_BACKOFF * (1 << min(failures - 1, 16)), LONGEST_BACKOFF)
 
 
+def decide_on_schedule(now: datetime, runs: LaneRuns) -> Decision:
+    """Whether a tick of the schedule launches a run for a lane. The cron sets the pace, so there is no backoff.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 11, 4, tzinfo=UTC)
+    >>> decide_on_schedule(now, LaneRuns(ended_at=now, failures=3))
+    Launch(reason='scheduled')
+    >>> decide_on_schedule(now, LaneRuns(in_flight="5f3a"))
+    Skip(reason='run 5f3a is in flight')
+    >>> decide_on_schedule(now, LaneRuns(ended_at=now, lane_state="log_truncated"))
+    Skip(reason='suspended (log_truncated), next probe in 180 s')
+    """
+    if runs.in_flight is not None:
+        return Skip(f"run {runs.in_flight} is in flight")
+    return _probe(now, runs) or Launch("scheduled")
+
+
 def _rest(facts: LaneFacts) -> Decision | None:
-    """Whether the lane rests after what its newest run met; a lane that was suspended is probed by a run."""
+    """Whether the lane rests after what its newest run met."""
     runs = facts.runs
     if runs.ended_at is None:
         return None
-    since = facts.now - runs.ended_at
-    if runs.lane_state is not None:
-        every = PROBE_BUSY_EVERY if runs.lane_state == BUSY else PROBE_SUSPENDED_EVERY
-        state = "another process drains it" if runs.lane_state == BUSY else f"suspended ({runs.lane_state})"
-        if since < every:
-            return Skip(f"{state}, next probe in {(every - since).total_seconds():.0f} s")
-        return Launch(f"probe: {state}")
-    pause = backoff(runs.failures)
+    if probe := _probe(facts.now, runs):
+        return probe
+    since, pause = facts.now - runs.ended_at, backoff(runs.failures)
     if since < pause:
         return Skip(f"{runs.failures} failed in a row, next try in {(pause - since).total_seconds():.0f} s")
     return None
+
+
+def _probe(now: datetime, runs: LaneRuns) -> Decision | None:
+    """What becomes of a lane that its newest run could not drain: a run looks again now and then, since only runs can
+    see the lake. None where that run could drain it."""
+    if runs.lane_state is None or runs.ended_at is None:
+        return None
+    since = now - runs.ended_at
+    every = PROBE_BUSY_EVERY if runs.lane_state == BUSY else PROBE_SUSPENDED_EVERY
+    state = "another process drains it" if runs.lane_state == BUSY else f"suspended ({runs.lane_state})"
+    if since < every:
+        return Skip(f"{state}, next probe in {(every - since).total_seconds():.0f} s")
+    return Launch(f"probe: {state}")
 
 
 def _wanted(facts: LaneFacts) -> Launch | None:

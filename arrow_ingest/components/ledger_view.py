@@ -10,7 +10,7 @@ from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
 from arrow_ingest.lake.schema import TableSchema
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.statistics import refused_messages, rows_by_partition
-from arrow_ingest.lake.tables import is_prepared, read_table_schema
+from arrow_ingest.lake.tables import read_table_schema
 from arrow_ingest.values import LaneState
 
 
@@ -44,12 +44,12 @@ def read_view(config: PipelineConfig, since: int = 0) -> LedgerView:
             was published: then all commits.
 
     Raises:
-        CatalogUnavailable: the lake cannot be read.
+        CatalogUnavailable: the lake cannot be read, or is being made just now.
     """
     if not catalog_of(config.lake).exists():
         return LedgerView()
     with open_lake(config.lake, read_only=True) as lake, lake.snapshot():
-        return _read(lake, config, since) if is_prepared(lake) else LedgerView()
+        return _read(lake, config, since)
 
 
 def _read(lake: Lake, config: PipelineConfig, since: int) -> LedgerView:

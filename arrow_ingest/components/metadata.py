@@ -15,6 +15,8 @@ from arrow_ingest.values import OffsetRange, Receipt
 PUBLISHED_THROUGH = "published_through"
 """Every table partition whose newest snapshot is at most this one has been published."""
 
+COLUMN_SCHEMA = "dagster/column_schema"
+
 MB = 1_000_000
 
 

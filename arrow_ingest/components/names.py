@@ -47,6 +47,8 @@ class Names:
     op: str
     job: str
     sensor: str
+    schedule: str
+    alert_sensor: str
     checks_op: str
     partition_checks_op: str
 
@@ -61,6 +63,8 @@ class Names:
             op=f"micro_batch_{name}",
             job=f"drain_{name}",
             sensor=f"drain_{name}_sensor",
+            schedule=f"drain_{name}_schedule",
+            alert_sensor=f"alerts_{name}_sensor",
             checks_op=f"check_{name}",
             partition_checks_op=f"check_partitions_{name}",
         )

@@ -1,8 +1,9 @@
-"""One pipeline's settings to its Dagster definitions: topic, table, checks, job and sensor. No I/O."""
+"""One pipeline's settings to its Dagster definitions: topic, table, checks, job, schedule and sensors. No I/O."""
 
 import dagster as dg
 
 from arrow_ingest.components.asset_checks import build_partition_checks, build_pipeline_checks
+from arrow_ingest.components.drain_schedule import build_drain_schedule
 from arrow_ingest.components.lane_sensor import build_lane_sensor
 from arrow_ingest.components.names import PIPELINE_TAG, Names
 from arrow_ingest.components.table_asset import build_table_asset
@@ -34,5 +35,6 @@ def pipeline_definitions(config: PipelineConfig) -> dg.Definitions:
         assets=[topic_spec(config), build_table_asset(config)],
         asset_checks=[build_pipeline_checks(config), build_partition_checks(config)],
         jobs=[drain_job],
+        schedules=[build_drain_schedule(config)] if config.run.cron else [],
         sensors=[build_lane_sensor(config)],
     )

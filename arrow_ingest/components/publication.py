@@ -5,7 +5,8 @@ come in ascending order of their newest snapshot; an event's number is one less 
 two partitions may share it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
@@ -34,7 +35,7 @@ def publications(
     *,
     since: int,
     requested: Iterable[str] = (),
-    is_declared: Callable[[str | None], bool],
+    declared: AbstractSet[str | None],
 ) -> tuple[Publication, ...]:
     """Every table partition to publish: touched since ``since`` and known to Dagster, or asked for.
 
@@ -44,7 +45,7 @@ def publications(
         requested: what the run was launched for; untouched ones are published too, or a backfill ends as failed.
     """
     window = tuple(commits)
-    touched = {part.value for commit in window for part in commit.touched if is_declared(part.value)}
+    touched = {part.value for commit in window for part in commit.touched} & declared
     wanted = sorted(
         touched | set(requested), key=lambda value: (totals[value].last_snapshot if value in totals else 0, value or "")
     )

@@ -15,10 +15,16 @@ from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
 from arrow_ingest.components.evidence import evidence_of
 from arrow_ingest.components.ledger_view import LedgerView, read_view
-from arrow_ingest.components.metadata import PUBLISHED_THROUGH, column_schema, partition_metadata, work_metadata
+from arrow_ingest.components.metadata import (
+    COLUMN_SCHEMA,
+    PUBLISHED_THROUGH,
+    column_schema,
+    partition_metadata,
+    work_metadata,
+)
 from arrow_ingest.components.names import Check, Names
 from arrow_ingest.components.publication import Publication, publications
-from arrow_ingest.components.table_spec import event_tags, is_declared
+from arrow_ingest.components.table_spec import event_tags
 from arrow_ingest.components.verdicts import Evidence, Verdict, lag_by_partition, pipeline_verdicts, rows_accounted_for
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import TransientError
@@ -70,16 +76,25 @@ class Publisher:
                 )
         self._published_at = time.monotonic()
 
+    def publish_if_possible(self, requested: Iterable[str] = ()) -> None:
+        """Publish, or leave it to the next publication when lake or locks are out of reach for now."""
+        try:
+            self.publish(requested)
+        except TransientError:
+            self._published_at = time.monotonic()
+            log.warning("not published now, the next publication will tell it", exc_info=True)
+
     def _publish(self, requested: tuple[str, ...]) -> None:
         instance = self._context.instance
-        view = read_view(self._config, since=history.published_through(instance, self._table))
-        evidence = evidence_of(self._config, view, history.shown_columns(instance, self._table))
+        published = history.published(instance, self._table)
+        view = read_view(self._config, since=published.through)
+        evidence = evidence_of(self._config, view, published.columns)
         planned = publications(
             view.commits,
             view.totals,
             since=view.since,
             requested=requested,
-            is_declared=lambda value: is_declared(self._config, value),
+            declared=evidence.declared,
         )
         for publication in planned[:-1]:
             self._materialise(publication, view, {})
@@ -99,7 +114,7 @@ class Publisher:
             PUBLISHED_THROUGH: publication.published_through,
         }
         if view.schema is not None:
-            metadata["dagster/column_schema"] = column_schema(view.schema)
+            metadata[COLUMN_SCHEMA] = column_schema(view.schema)
         self._context.log_event(
             dg.AssetMaterialization(
                 self._table, partition=value, metadata=metadata, tags=event_tags(self._config, publication.version)

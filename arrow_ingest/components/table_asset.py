@@ -11,10 +11,11 @@ import dagster as dg
 from arrow_ingest.components.background import BackgroundDrain
 from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, Names
 from arrow_ingest.components.publisher import Publisher
+from arrow_ingest.components.run_log import lines_on_stderr
 from arrow_ingest.components.runs import Assignment, assignment, requested_partitions
 from arrow_ingest.components.table_spec import table_spec
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, LaneBusy, LaneSuspended, TransientError
+from arrow_ingest.errors import ArrowIngestError, LaneBusy, LaneSuspended
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.values import Receipt
 
@@ -31,7 +32,8 @@ def build_table_asset(config: PipelineConfig) -> dg.AssetsDefinition:
     @dg.multi_asset(name=names.op, specs=[table_spec(config)], backfill_policy=dg.BackfillPolicy.single_run())
     def micro_batch(context: dg.AssetExecutionContext) -> Iterator[Never]:
         try:
-            _drain_and_publish(config, context)
+            with lines_on_stderr():
+                _drain_and_publish(config, context)
         except LaneSuspended as incident:
             context.instance.add_run_tags(context.run.run_id, {LANE_STATE_TAG: incident.reason.value})
             raise _suspended(config, incident) from incident
@@ -49,12 +51,12 @@ def _drain_and_publish(config: PipelineConfig, context: dg.AssetExecutionContext
     task = assignment(config, context.run.tags)
     requested = requested_partitions(context)
     publisher = Publisher(config, context)
-    publisher.publish()
+    publisher.publish_if_possible()
     try:
         for lane in task.lanes:
             _drain_lane(config, context, lane, task, publisher)
     except BaseException:
-        _publish_after_failure(publisher, requested)
+        publisher.publish_if_possible(requested)  # it never hides why the run fails
         raise
     publisher.publish(requested)
 
@@ -68,9 +70,10 @@ def _drain_lane(
         with BackgroundDrain(partial(_lane_drain, config, lane, task, context.run.run_id)) as receipts:
             for receipt in receipts:
                 if receipt is not None:
+                    log.info("%s", receipt.log_line())
                     publisher.note(receipt)
                 if publisher.is_due:
-                    publisher.publish()
+                    publisher.publish_if_possible()
     except LaneBusy as busy:
         log.info("%s: nothing to do here", busy)
         if task.is_supervised:
@@ -81,14 +84,6 @@ def _lane_drain(
     config: PipelineConfig, lane: int, task: Assignment, run_id: str, stop: threading.Event
 ) -> Iterator[Receipt | None]:
     return drain(config, lane=lane, run_id=run_id, run=task.run, stop=stop)
-
-
-def _publish_after_failure(publisher: Publisher, requested: tuple[str, ...]) -> None:
-    """The last publication of a run that fails: it never hides why."""
-    try:
-        publisher.publish(requested)
-    except TransientError:
-        log.warning("what this run committed is left to the next run to publish", exc_info=True)
 
 
 def _suspended(config: PipelineConfig, incident: LaneSuspended) -> dg.Failure:

@@ -48,12 +48,10 @@ def partitions_def(config: PipelineConfig) -> dg.DailyPartitionsDefinition | Non
     return None if by is None else dg.DailyPartitionsDefinition(by.start.isoformat(), timezone="UTC", end_offset=1)
 
 
-def is_declared(config: PipelineConfig, value: str | None) -> bool:
-    """Whether a table partition is one that Dagster knows; None is the table itself, or the partition of NULLs."""
+def declared_partitions(config: PipelineConfig) -> frozenset[str | None]:
+    """The table partitions that Dagster knows now; of a table without partitions the table itself, None."""
     days = partitions_def(config)
-    if days is None or value is None:
-        return days is None and value is None
-    return days.has_partition_key(value)
+    return frozenset([None]) if days is None else frozenset(days.get_partition_keys())
 
 
 def code_version(config: PipelineConfig) -> str:

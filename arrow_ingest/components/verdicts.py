@@ -1,9 +1,11 @@
 """What the lake's ledger and the broker say to what each asset check answers. Pure: the same for a drain and the UI."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+
+from dagster import AssetCheckSeverity as Severity
 
 from arrow_ingest.components.names import Check
 from arrow_ingest.config import PipelineConfig
@@ -16,13 +18,6 @@ MAX_LAG_MESSAGES = 1_000
 
 MAX_COMMIT_AGE = timedelta(minutes=2)
 """A lane that has work commits every ``flush.max_age_seconds``; a start-up and a backoff fit in as well."""
-
-
-class Severity(StrEnum):
-    """How bad a failed check is."""
-
-    WARN = "WARN"
-    ERROR = "ERROR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,7 @@ class Evidence:
         last_commit_at: when the newest commit of all landed; None: there is none.
         added_columns: columns that the table has and the last publication did not show.
         refused: dead letters of these commits that the schema policy refused.
-        is_declared: whether a table partition is one that Dagster knows.
+        declared: the table partitions that Dagster knows.
     """
 
     now: datetime
@@ -64,7 +59,7 @@ class Evidence:
     last_commit_at: datetime | None
     added_columns: tuple[str, ...]
     refused: int
-    is_declared: Callable[[str | None], bool]
+    declared: AbstractSet[str | None]
 
     @property
     def tally(self) -> Tally:
@@ -80,7 +75,7 @@ def pipeline_verdicts(config: PipelineConfig, evidence: Evidence) -> Iterator[Ve
     yield lag(evidence.topic, evidence.lanes)
     yield freshness(evidence)
     yield schema_drift(evidence.added_columns, evidence.refused)
-    yield out_of_range_days(evidence.commits, evidence.is_declared)
+    yield out_of_range_days(evidence.commits, evidence.declared)
 
 
 def offsets_contiguous(commits: Iterable[LedgerEntry], lanes: Iterable[LaneState]) -> Verdict:
@@ -143,9 +138,13 @@ def lag(topic: TopicState | None, lanes: Iterable[LaneState]) -> Verdict:
 
 def freshness(evidence: Evidence) -> Verdict:
     """A pipeline that has work has committed lately; one without work is fresh (FACTS: a quiet topic looks stale)."""
-    behind = sum(lag_by_partition(evidence.topic, evidence.lanes).values()) if evidence.topic else 0
+    if evidence.topic is None:
+        says = "unknown: the broker did not answer"
+        return Verdict(Check.FRESHNESS, passed=True, says=says, severity=Severity.WARN)
+    behind = sum(lag_by_partition(evidence.topic, evidence.lanes).values())
     if evidence.last_commit_at is None or not behind:
-        return Verdict(Check.FRESHNESS, passed=True, says="nothing waits to be committed", severity=Severity.WARN)
+        says = f"{behind} messages wait for the first commit" if behind else "nothing waits to be committed"
+        return Verdict(Check.FRESHNESS, passed=True, says=says, severity=Severity.WARN)
     age = evidence.now - evidence.last_commit_at
     seconds = round(age.total_seconds(), 1)
     says = f"{behind} messages wait, the last commit was {seconds:.0f} s ago"
@@ -168,12 +167,12 @@ def schema_drift(added_columns: tuple[str, ...], refused: int) -> Verdict:
     )
 
 
-def out_of_range_days(commits: Iterable[LedgerEntry], is_declared: Callable[[str | None], bool]) -> Verdict:
+def out_of_range_days(commits: Iterable[LedgerEntry], declared: AbstractSet[str | None]) -> Verdict:
     """Rows lie in partitions that Dagster knows. Others are in the lake all the same; nobody is shown them here."""
     rows: dict[str, int] = {}
     for commit in commits:
         for touched in commit.touched:
-            if not is_declared(touched.value):
+            if touched.value not in declared:
                 day = touched.value or "NULL"
                 rows[day] = rows.get(day, 0) + touched.rows
     listed = ", ".join(f"{day}: {count} rows" for day, count in sorted(rows.items())[:10])

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig
-from arrow_ingest.errors import CatalogUnavailable, LakeMismatch
+from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, StatementRefused
 from arrow_ingest.lake.catalog import Catalog, catalog_of
 from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.engine_errors import wrapped
@@ -107,7 +107,7 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
     session = Lake(connected((*catalog.extensions, "ducklake")), catalog)
     try:
         with _attaching(catalog, read_only=read_only):
-            session.execute(_attach_text(catalog, data_path, read_only=read_only))
+            _attach(session, lake, data_path, read_only=read_only)
         _check_data_path(session, data_path)
         if read_only:
             _check_own_tables(session, lake)
@@ -116,6 +116,16 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
         session.close()
         raise
     return session
+
+
+def _attach(session: Lake, lake: LakeConfig, data_path: str, *, read_only: bool) -> None:
+    try:
+        session.execute(_attach_text(session.catalog, data_path, read_only=read_only))
+    except StatementRefused as refusal:
+        if not read_only:
+            raise
+        # The catalog's file is there, DuckLake's tables are not: a reader came before the first ATTACH ended.
+        raise _not_there_yet(lake) from refusal
 
 
 def _not_there_yet(lake: LakeConfig) -> CatalogUnavailable:

@@ -69,11 +69,6 @@ def ensure(lake: Lake, config: PipelineConfig) -> None:
         _register(lake, config.lake, wanted)
 
 
-def is_prepared(lake: Lake) -> bool:
-    """Whether our own tables are there: some pipeline has run at least once."""
-    return _layout_version(lake) is not None
-
-
 def read_table_schema(lake: Lake, table: LakeConfig) -> TableSchema | None:
     """The table's columns as the catalog holds them, in the open transaction if there is one; None: no such table."""
     return _columns_of(lake, table.schema_name, table.table)

@@ -1,0 +1,47 @@
+"""A cron trigger to a schedule: at its times one run per lane, with the op, job and tags that the sensor would use.
+
+Like the sensor it runs in the code server, so it never opens the lake; what it knows of a lane is the run history.
+"""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from arrow_ingest.components.lane_sensor import lane_runs, said
+from arrow_ingest.components.lane_supervision import Launch, decide_on_schedule
+from arrow_ingest.components.names import Names
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.errors import ConfigError
+
+
+def build_drain_schedule(config: PipelineConfig) -> dg.ScheduleDefinition:
+    """The schedule of a pipeline whose `run.trigger` is a cron expression. A lane with a run in flight gets none.
+
+    Raises:
+        ConfigError: Dagster does not take the expression.
+    """
+    names = Names.of(config)
+
+    def tick(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        now = datetime.now(UTC)
+        decisions = {
+            lane: decide_on_schedule(now, lane_runs(config, context.instance, lane, now))
+            for lane in range(config.lanes)
+        }
+        launched = [lane for lane, decision in decisions.items() if isinstance(decision, Launch)]
+        if len(launched) < config.lanes:
+            context.log.info(said(decisions))
+        return [dg.RunRequest(tags=names.run_tags(lane)) for lane in launched] or dg.SkipReason(said(decisions))
+
+    try:
+        return dg.ScheduleDefinition(
+            name=names.schedule,
+            cron_schedule=config.run.cron,
+            job_name=names.job,
+            execution_fn=tick,
+            execution_timezone="UTC",
+            default_status=dg.DefaultScheduleStatus.RUNNING,
+            description=f"Starts one run per lane of {config.name}.",
+        )
+    except dg.DagsterInvalidDefinitionError as error:
+        raise ConfigError(f"{config.name}: Dagster does not take {config.run.trigger!r}", key="run.trigger") from error
