@@ -225,6 +225,14 @@ class Parquet(_Model):
     max_open_files: Annotated[PositiveInt, Field(description="Files open at once; over it the largest is closed.")] = 64
     threads: Annotated[PositiveInt, Field(description="Threads that encode row groups.")] = 2
 
+    @model_validator(mode="after")
+    def _codec_has_this_level(self) -> Self:
+        highest = {"zstd": 22, "lz4": 12, "gzip": 9}.get(self.compression, 0)
+        if self.compression_level is not None and not 1 <= self.compression_level <= highest:
+            levels = f"1 to {highest}" if highest else "no levels"
+            raise ValueError(f"{self.compression} has {levels}: compression_level cannot be {self.compression_level}")
+        return self
+
 
 class PipelineConfig(_Model):
     """One topic to one table."""

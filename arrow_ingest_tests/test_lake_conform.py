@@ -96,7 +96,7 @@ def test_only_the_leaf_that_differs_is_written_anew() -> None:
 
 
 @given(record_batches())
-def test_every_supported_batch_keeps_itsplain_values(batch: pa.RecordBatch) -> None:
+def test_every_supported_batch_keeps_its_values(batch: pa.RecordBatch) -> None:
     done = accepted(conformed(batch)).batch
     done.validate(full=True)
     for field in batch.schema:
@@ -128,7 +128,7 @@ def _grown(kind: pa.DataType) -> pa.DataType:
 
 
 @given(_narrow_and_wide())
-def test_a_wider_type_holds_the_sameplain_values(case: tuple[pa.Array, pa.DataType]) -> None:
+def test_a_wider_type_holds_the_same_values(case: tuple[pa.Array, pa.DataType]) -> None:
     array, wide = case
     if pa.types.is_null(wide):
         return

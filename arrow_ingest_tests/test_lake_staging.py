@@ -204,6 +204,17 @@ def test_many_threads_and_days_lose_and_repeat_nothing(tmp_path: Path) -> None:
     assert staging.buffered_bytes == 0
 
 
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "lz4", "gzip", "none"])
+def test_every_codec_and_level_that_the_settings_take_can_be_written(codec: str) -> None:
+    highest = {"zstd": 22, "lz4": 12, "gzip": 9}.get(codec)
+    for level in (None, 1, highest) if highest else (None,):
+        assert (
+            try_to_write(rows(0, 5), Parquet.model_validate({"compression": codec, "compression_level": level})) is None
+        )
+    with pytest.raises(ValueError, match="compression_level"):
+        Parquet.model_validate({"compression": codec, "compression_level": (highest or 0) + 1})
+
+
 # Memory
 
 

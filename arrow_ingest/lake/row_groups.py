@@ -43,11 +43,6 @@ class RowGroupFile:
         self._rows = 0
 
     @property
-    def path(self) -> Path:
-        """Where the file stands or will stand."""
-        return self._path
-
-    @property
     def size_bytes(self) -> int:
         """Bytes written so far."""
         return 0 if self._sink is None or self._sink.closed else int(self._sink.tell())
