@@ -1,6 +1,9 @@
-"""Drains one lane and, on request, kills itself by SIGKILL at a labelled point: the crash tests' subject.
+"""Drains one lane and, on request, kills itself at a labelled point or waits there: the crash tests' subject.
 
-Usage: ``python -m arrow_ingest_tests.crash_drain PIPELINE_JSON [POINT [OCCURRENCE]]``
+Usage: ``python -m arrow_ingest_tests.crash_drain PIPELINE_JSON [POINT [OCCURRENCE | wait]]``
+
+With an occurrence (1 by default) it ends by SIGKILL; with ``wait`` it prints ``waiting`` and goes on at the next line
+of its standard input. An error of ours is printed by its class and gives exit code 1.
 """
 
 import json
@@ -9,6 +12,7 @@ import signal
 import sys
 
 from arrow_ingest.config import PipelineConfig
+from arrow_ingest.errors import ArrowIngestError
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.values import Point
 
@@ -16,18 +20,26 @@ from arrow_ingest.values import Point
 def main() -> None:
     config = PipelineConfig.model_validate(json.loads(sys.argv[1]))
     point = Point(sys.argv[2]) if len(sys.argv) > 2 else None
-    left = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    waits = sys.argv[3:] == ["wait"]
+    left = 1 if waits or len(sys.argv) < 4 else int(sys.argv[3])
 
     def at(reached: Point) -> None:
         nonlocal left
         if reached is point:
             left -= 1
-            if left == 0:
+            if left == 0 and waits:
+                print("waiting", flush=True)
+                sys.stdin.readline()
+            elif left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    for receipt in drain(config, run_id="crash-test", at=at):
-        if receipt is not None:
-            print(receipt.log_line(), flush=True)
+    try:
+        for receipt in drain(config, run_id="crash-test", at=at):
+            if receipt is not None:
+                print(receipt.log_line(), flush=True)
+    except ArrowIngestError as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -85,18 +85,18 @@ def assert_verified(config: PipelineConfig) -> None:
     assert report.ok, report.findings
 
 
+def crash_drain_command(config: PipelineConfig, *arguments: str) -> list[str]:
+    """What starts `crash_drain` over a pipeline."""
+    settings = json.dumps(config.model_dump(mode="json", by_alias=True))
+    return [sys.executable, "-m", "arrow_ingest_tests.crash_drain", settings, *arguments]
+
+
 def drain_in_a_process(
     config: PipelineConfig, *arguments: str, timeout_seconds: float = 60
 ) -> "subprocess.CompletedProcess[str]":
     """Drain lane 0 in a process of its own, which may kill itself at a labelled point (see `crash_drain`)."""
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "arrow_ingest_tests.crash_drain",
-            json.dumps(config.model_dump(mode="json", by_alias=True)),
-            *arguments,
-        ],
+        crash_drain_command(config, *arguments),
         capture_output=True,
         text=True,
         timeout=timeout_seconds,

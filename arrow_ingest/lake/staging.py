@@ -160,7 +160,7 @@ class Stager:
         with self._changed:
             self._failure = self._failure or StageFailed("abandoned")
             for partition in self._partitions.values():
-                self._submit(partition, is_last=True)
+                self._drop(partition)
             self._changed.wait_for(lambda: not self._busy_files)
 
     # All methods below but `_run`, `_encode` and `_finish` are called with the condition held.
@@ -187,6 +187,16 @@ class Stager:
             partition.collected = _RowGroup()
         partition.is_complete = partition.is_complete or is_last
         self._schedule(partition)
+
+    def _drop(self, partition: _Partition) -> None:
+        """Let go of rows and idle files here, since the pool may be gone; busy files end by themselves."""
+        self._buffered_bytes -= sum(group.size_bytes for group in (partition.collected, *partition.waiting))
+        partition.collected = _RowGroup()
+        partition.waiting.clear()
+        partition.is_complete = True
+        for open_file in [open_file for open_file in partition.files if not open_file.is_busy]:
+            partition.files.remove(open_file)
+            open_file.file.abandon()
 
     def _schedule(self, partition: _Partition) -> None:
         """Set idle files to work; where rows wait and a thread is free, open a second file rather than wait."""
