@@ -28,6 +28,11 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
+SENSOR = "sensor"
+
+CRON = re.compile(r"@(hourly|daily|weekly|monthly|yearly)|[-0-9A-Za-z*/,#?]+( +[-0-9A-Za-z*/,#?]+){4}")
+"""The shape of what Dagster takes for a cron expression; Dagster itself looks at the numbers when it loads."""
+
 RESERVED_PROPERTIES = frozenset(
     {
         "bootstrap.servers",
@@ -75,7 +80,9 @@ class KafkaConfig(_Model):
     properties: Annotated[
         dict[str, Text],
         # Not in the repr: there may be passwords in it.
-        Field(repr=False, description="Any other librdkafka property, such as security.protocol; handed through as it is."),
+        Field(
+            repr=False, description="Any other librdkafka property, such as security.protocol; handed through as it is."
+        ),
     ] = {}
     max_queued_bytes: Annotated[
         ByteSize, Field(ge=MIB, description="Bytes that librdkafka fetches ahead of what is decoded.")
@@ -103,8 +110,8 @@ class LakeConfig(_Model):
         Text,
         Field(
             min_length=1,
-            description="`sqlite:PATH` of the DuckLake catalog; a bare path means the same. A relative path counts from "
-            "the folder of the project's pyproject.toml; outside a project, from the current folder.",
+            description="`sqlite:PATH` of the DuckLake catalog; a bare path means the same. A relative path counts "
+            "from the folder of the project's pyproject.toml; outside a project, from the current folder.",
         ),
     ]
     data_path: Annotated[
@@ -159,7 +166,13 @@ class Flush(_Model):
 class Run(_Model):
     """How long one run lives."""
 
-    trigger: Annotated[Literal["sensor"], Field(description="What starts runs.")] = "sensor"
+    trigger: Annotated[
+        Text,
+        Field(
+            description="What starts runs. sensor: one per lane while there is work; a cron expression in UTC, such as "
+            '"*/10 * * * *" (with quotes): one per lane at these times.'
+        ),
+    ] = SENSOR
     until: Annotated[
         Literal["micro_batch", "caught_up", "deadline"],
         Field(
@@ -172,12 +185,37 @@ class Run(_Model):
     ] = 20.0
     report_every_seconds: Annotated[PositiveFloat, Field(description="How often the run publishes to Dagster.")] = 15.0
 
+    @field_validator("trigger")
+    @classmethod
+    def _sensor_or_cron(cls, value: str) -> str:
+        if value != SENSOR and not CRON.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is neither {SENSOR} nor a cron expression of five fields, such as '*/10 * * * *'"
+            )
+        return value
+
+    @property
+    def cron(self) -> str | None:
+        """The cron expression that starts runs; None: the sensor does."""
+        return None if self.trigger == SENSOR else self.trigger
+
 
 class DeadLetters(_Model):
     """The budget: over it the lane suspends. Both bounds must be passed, so that one bad message never stops a lane."""
 
     max_share: Annotated[float, Field(ge=0, le=1, description="Largest share of a run's messages.")] = 0.01
     max_per_run: Annotated[int, Field(ge=0, description="A run may have this many whatever their share.")] = 100
+
+
+class Alerts(_Model):
+    """What is sent to the targets of ARROW_INGEST_ALERT_URLS, and where its links lead."""
+
+    min_severity: Annotated[
+        Literal["warn", "error"], Field(description="Failed checks of this severity and above are sent.")
+    ] = "warn"
+    base_url: Annotated[
+        Text, Field(pattern=r"^https?://\S+$", description="Address of Dagster's UI, for the links in a message.")
+    ] = "http://127.0.0.1:3000"
 
 
 class Limits(_Model):
@@ -274,6 +312,7 @@ class PipelineConfig(_Model):
     dead_letters: Annotated[DeadLetters, Field(description="When too many dead letters suspend the lane.")] = (
         DeadLetters()
     )
+    alerts: Annotated[Alerts, Field(description="What is sent when something is wrong.")] = Alerts()
     limits: Annotated[Limits, Field(description="What an untrusted payload may claim.")] = Limits()
     parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()
     max_in_flight_bytes: Annotated[

@@ -86,15 +86,16 @@ class Memory:
 
 
 def build_lane_sensor(config: PipelineConfig) -> dg.SensorDefinition:
-    """The sensor that keeps at most one run per lane alive while there is work; under a cron trigger it only observes."""
-    names, launching = Names.of(config), f"Keeps one run per lane of {config.name} alive while there is work."
+    """The sensor that keeps at most one run per lane alive while there is work; under a cron it only observes."""
+    names, topic = Names.of(config), config.kafka.topic
+    launches = f"Keeps one run per lane of {config.name} alive while {topic} has unread messages."
 
     @dg.sensor(
         name=names.sensor,
         job_name=names.job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Reports what {config.kafka.topic} holds and its lag." + ("" if config.run.cron else f" {launching}"),
+        description=launches if config.run.cron is None else f"Reports what {topic} holds; a schedule starts the runs.",
     )
     def lane_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         try:

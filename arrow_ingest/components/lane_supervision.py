@@ -148,8 +148,10 @@ def _rest(facts: LaneFacts) -> Decision | None:
 
 
 def _probe(now: datetime, runs: LaneRuns) -> Decision | None:
-    """What becomes of a lane that its newest run could not drain: a run looks again now and then, since only runs can
-    see the lake. None where that run could drain it."""
+    """What becomes of a lane that its newest run could not drain; None where it could.
+
+    A run looks again now and then: only runs can see the lake.
+    """
     if runs.lane_state is None or runs.ended_at is None:
         return None
     since = now - runs.ended_at

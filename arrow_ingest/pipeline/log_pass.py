@@ -114,7 +114,8 @@ class LogPass:
 
     def _the_rest(self) -> Iterator[Receipt | None]:
         """Commit what is open and wait for all that is pending."""
-        self._seal()
+        if not self._is_full:
+            self._seal()
         while len(self._commits):
             yield self._commits.next_receipt(HEARTBEAT_SECONDS)
 
@@ -136,7 +137,14 @@ class LogPass:
             else:
                 self._open.reach_end(event, now=now)
             self._seal_if_due(now)
+            if self._is_full:
+                return
         self._seal_if_due(now)
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether a run of one micro-batch has it; what was fetched behind it is read again by the next run."""
+        return self._lane_run.run.until == "micro_batch" and self._sealed > 0
 
     def _in_flight_bytes(self) -> int:
         """Received bytes that are not encoded yet: of this micro-batch and of those being committed."""
