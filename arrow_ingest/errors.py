@@ -9,6 +9,7 @@
     │   ├── ConsumerStalled            the broker answers, but a partition makes no progress
     │   ├── DeliveryFailed             a produced message was not acknowledged
     │   ├── CatalogUnavailable         the catalog or the data path cannot be reached
+    │   │   └── LakeNotMade            there is nothing to read yet: the first run makes it
     │   ├── LaneBusy                   another run holds the lane's lock
     │   ├── CommitConflict             other transactions won every retry
     │   └── Replan                     the table changed under the micro-batch: stage it again from the log
@@ -99,6 +100,13 @@ class DeliveryFailed(TransientError):
 
 class CatalogUnavailable(TransientError):
     """The catalog database or the data path cannot be reached or written."""
+
+
+class LakeNotMade(CatalogUnavailable):
+    """A reader came before the first run, which makes the lake."""
+
+    def __init__(self, catalog: str) -> None:
+        super().__init__(f"there is no lake at {catalog} yet: the first run makes it")
 
 
 class LaneBusy(TransientError):

@@ -18,6 +18,7 @@ COMMANDS = {
     "drain": ("arrow_ingest.cli.drain", "Commit what the topic holds, here and now, without Dagster."),
     "status": ("arrow_ingest.cli.status", "Lag, stored offsets, lane states and the last commits."),
     "verify": ("arrow_ingest.cli.verify", "Prove that nothing is missing and nothing is there twice."),
+    "doctor": ("arrow_ingest.cli.doctor", "What keeps a pipeline from running, and what to do about it."),
     "inspect": ("arrow_ingest.cli.inspection", "What would become of a payload, or of the topic's last messages."),
     "sql": ("arrow_ingest.cli.sql", "Query the lake, read-only."),
     "resume": ("arrow_ingest.cli.interventions", "Let a suspended lane go on where it stopped."),

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig
-from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, StatementRefused
+from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, LakeNotMade, StatementRefused
 from arrow_ingest.lake.catalog import Catalog, catalog_of
 from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.engine_errors import wrapped
@@ -94,13 +94,13 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
     """Attach the lake, which is made on the first write.
 
     Raises:
-        CatalogUnavailable: it cannot be reached, or (read-only) is not there yet.
+        CatalogUnavailable: it cannot be reached; read-only, `LakeNotMade`: it is not there yet.
         LakeMismatch: its files lie below another data path.
         MissingPart: a DuckDB extension is neither installed nor can be.
     """
     catalog = catalog_of(lake)
     if read_only and not catalog.exists():
-        raise _not_there_yet(lake)
+        raise LakeNotMade(lake.catalog)
     if not read_only:
         _make_folder(data_root(lake))
     data_path = _data_path(lake)
@@ -125,11 +125,7 @@ def _attach(session: Lake, lake: LakeConfig, data_path: str, *, read_only: bool)
         if not read_only:
             raise
         # The catalog's file is there, DuckLake's tables are not: a reader came before the first ATTACH ended.
-        raise _not_there_yet(lake) from refusal
-
-
-def _not_there_yet(lake: LakeConfig) -> CatalogUnavailable:
-    return CatalogUnavailable(f"there is no lake at {lake.catalog} yet: the first run makes it")
+        raise LakeNotMade(lake.catalog) from refusal
 
 
 def _check_own_tables(session: Lake, lake: LakeConfig) -> None:
@@ -138,7 +134,7 @@ def _check_own_tables(session: Lake, lake: LakeConfig) -> None:
         "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = 'meta'",
         [LAKE, OWN_SCHEMA],
     ):
-        raise _not_there_yet(lake)
+        raise LakeNotMade(lake.catalog)
 
 
 def data_root(lake: LakeConfig) -> Path:

@@ -69,6 +69,15 @@ def ensure(lake: Lake, config: PipelineConfig) -> None:
         _register(lake, config.lake, wanted)
 
 
+def is_registered(lake: Lake, config: PipelineConfig) -> bool:
+    """Whether the pipeline has run into this lake before, with these settings.
+
+    Raises:
+        LakeMismatch: it has, with other settings; or its table belongs to another pipeline.
+    """
+    return _is_registered(lake, identity_of(config))
+
+
 def read_table_schema(lake: Lake, table: LakeConfig) -> TableSchema | None:
     """The table's columns as the catalog holds them, in the open transaction if there is one; None: no such table."""
     return _columns_of(lake, table.schema_name, table.table)
