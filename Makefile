@@ -7,7 +7,9 @@ MAKEFLAGS += --no-builtin-rules
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-# Passed through, for example: make test ARGS="-k producer -x", make demo ARGS="--once --json"
+INSTALLED_UI := $(VENV)/installed-ui
+# Passed through, for example: make test ARGS="-k producer -x", make demo ARGS="--once --json",
+# make test-ui ARGS="--screenshots docs/images"
 ARGS ?=
 
 help: ## Print this list
@@ -21,16 +23,22 @@ demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
+	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
+
 check: $(INSTALLED) ## Format, lint, types and layers: what CI runs before the tests
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet arrow_ingest_tests/test_layers.py
 
+docs: $(INSTALLED) ## Write the generated pages of docs/
+	@$(BIN)/python -m arrow_ingest.reference docs
+
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo test check clean
+.PHONY: help install demo test test-ui check docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.
@@ -49,4 +57,8 @@ $(BIN)/python:
 
 $(INSTALLED): $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@touch $@
+
+$(INSTALLED_UI): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,ui]'
 	@touch $@

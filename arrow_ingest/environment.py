@@ -8,12 +8,15 @@
 ``DAGSTER_HOME``                set by the demo, for itself and for the Dagster that it starts
 ==============================  ======================================================================================
 
-A pipeline's YAML may name any other variable as ``{{ env.NAME }}``. Nothing is read when this module is imported.
+A pipeline's YAML may name any other variable as ``{{ env.NAME }}``, and a project's ``.env`` file may set any. Nothing
+is read when this module is imported.
 """
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from arrow_ingest.errors import ConfigError
 
 BOOTSTRAP_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 CATALOG = "ARROW_INGEST_CATALOG"
@@ -21,6 +24,8 @@ DATA_PATH = "ARROW_INGEST_DATA_PATH"
 
 ACERO_ALIGNMENT = "ACERO_ALIGNMENT_HANDLING"
 DAGSTER_HOME = "DAGSTER_HOME"
+
+ENV_FILE = ".env"
 
 
 def prepare() -> None:
@@ -35,6 +40,24 @@ def prepare() -> None:
 def enter_dagster_home(home: Path) -> None:
     """Make ``home`` this process's DAGSTER_HOME: the demo's ``dagster.yaml`` refers to it."""
     os.environ[DAGSTER_HOME] = str(home)
+
+
+def load_env_file(folder: Path) -> None:
+    """Set what the ``.env`` file of a project's folder says, over what is set already, as Dagster's commands do.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    file = folder / ENV_FILE
+    if not file.is_file():
+        return
+    from dotenv import dotenv_values
+
+    try:
+        values = dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=str(file)) from error
+    os.environ.update({name: value for name, value in values.items() if value is not None})
 
 
 def variables() -> Mapping[str, str]:

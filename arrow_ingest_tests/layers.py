@@ -19,7 +19,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "values": frozenset({"errors"}),
     "config": frozenset({"errors", "values"}),
-    "environment": frozenset(),
+    "environment": frozenset({"errors"}),
     "kafka": BASE,
     "ipc": BASE,
     "lake": BASE,
@@ -29,12 +29,14 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "project": BASE | {"documents"},
     "components": ROOMS | {"pipeline", "project", "documents"},
     "definitions": BASE | {"components", "project"},
-    "cli": ROOMS | {"pipeline", "producer", "project"},
+    "reference": BASE | {"ipc", "lake"},
+    "scaffold": BASE | {"reference"},
+    "cli": ROOMS | {"pipeline", "producer", "project", "reference", "scaffold"},
     # On top of all. The command line finds it by name, so that no other command loads Dagster.
     "demo": ROOMS | {"pipeline", "producer", "project", "components", "cli"},
     "__main__": frozenset({"cli"}),
     # The package itself offers the public names lazily, and its version to everybody.
-    "": frozenset({"producer", "components", "environment"}),
+    "": frozenset({"producer", "components", "config", "environment"}),
 }
 """Which rooms a room may import; a room is the first name below the package, and may always import itself."""
 

@@ -14,6 +14,8 @@ from arrow_ingest.errors import ArrowIngestError
 
 COMMANDS = {
     "demo": ("arrow_ingest.demo.command", "Broker, producer and Dagster at work, until Ctrl-C."),
+    "init": ("arrow_ingest.cli.init", "Make a Dagster project of your own, with one pipeline."),
+    "schema": ("arrow_ingest.cli.schema", "Print the JSON schema of a pipeline's YAML, for editors."),
     "produce": ("arrow_ingest.cli.produce", "Send PostHog-shaped events, or files as they are, to the topic."),
     "drain": ("arrow_ingest.cli.drain", "Commit what the topic holds, here and now, without Dagster."),
     "status": ("arrow_ingest.cli.status", "Lag, stored offsets, lane states and the last commits."),

@@ -26,9 +26,9 @@ class Common:
         Raises:
             ConfigError: the project's YAML cannot be used, or there is no pipeline of a name.
         """
-        from arrow_ingest.project import choose, load_pipelines
+        from arrow_ingest.project import choose
 
-        return choose(load_pipelines(self.project), names)
+        return choose(self._declared(), names)
 
     def pipeline(self, name: str | None) -> "PipelineConfig":
         """The pipeline of this name; the only one of the project when none is given.
@@ -36,9 +36,17 @@ class Common:
         Raises:
             ConfigError: as :meth:`pipelines`, or there are several and none is named.
         """
-        from arrow_ingest.project import choose_one, load_pipelines
+        from arrow_ingest.project import choose_one
 
-        return choose_one(load_pipelines(self.project), name)
+        return choose_one(self._declared(), name)
+
+    def _declared(self) -> "tuple[PipelineConfig, ...]":
+        """The project's pipelines, its ``.env`` file read first."""
+        from arrow_ingest import environment
+        from arrow_ingest.project import load_pipelines, locate
+
+        environment.load_env_file(locate(self.project).folder)
+        return load_pipelines(self.project)
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
