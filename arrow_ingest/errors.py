@@ -225,6 +225,22 @@ class SuspendReason(StrEnum):
     CORRUPT_RECORD = "corrupt_record"
     DEAD_LETTER_BUDGET = "dead_letter_budget"
 
+    @property
+    def remedy(self) -> str:
+        """What an operator can do about it, in a sentence without its full stop."""
+        return _REMEDIES[self]
+
+
+_REMEDIES = {
+    SuspendReason.TOPIC_RECREATED: "`arrow-ingest rebase` begins a new generation",
+    SuspendReason.LOG_TRUNCATED: "`arrow-ingest rebase` begins a new generation",
+    SuspendReason.OFFSET_OUT_OF_RANGE: "`arrow-ingest resume --accept-loss` goes on behind the gap",
+    SuspendReason.PARTITION_REMOVED: "`arrow-ingest resume --accept-loss` goes on without the partition",
+    SuspendReason.CORRUPT_RECORD: "`arrow-ingest resume` tries again, with `--accept-loss --skip-to` behind the record",
+    SuspendReason.DEAD_LETTER_BUDGET: "`arrow-ingest dead-letters list` says why the messages were refused; "
+    "once the cause is found, `arrow-ingest resume` goes on",
+}
+
 
 class LaneSuspended(TerminalError):
     """The lane must not go on by itself.

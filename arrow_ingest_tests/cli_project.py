@@ -28,8 +28,8 @@ class CliProject:
     folder: Path
 
     def run(self, command: str, *arguments: str, exit_code: int = 0) -> Result:
-        """Run a command and check its exit code; a traceback is never an answer."""
-        result = CliRunner().invoke(cli, [command, "--project", str(self.folder), *arguments])
+        """Run a command (``drain``, ``dead-letters list``) and check its exit code; a traceback is never an answer."""
+        result = CliRunner().invoke(cli, [*command.split(), "--project", str(self.folder), *arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit), "".join(
             traceback.format_exception(result.exception)
         )

@@ -48,7 +48,8 @@ def suspend(project: CliProject, reason: SuspendReason) -> dict[int, int]:
 def test_suspended_lane_is_not_drained_and_goes_on_after_resume(project: CliProject) -> None:
     suspend(project, SuspendReason.DEAD_LETTER_BUDGET)
     assert "once the cause is found, `arrow-ingest resume` goes on" in project.run("drain", exit_code=4).stderr
-    assert "SUSPENDED (dead_letter_budget): as a test" in project.run("status", exit_code=4).stdout
+    status = project.run("status", exit_code=4).stdout
+    assert "SUSPENDED (dead_letter_budget): as a test. `arrow-ingest dead-letters list` says why" in status
     [change] = project.json("resume")
     assert (change["was"], change["given_up"]) == ("dead_letter_budget", [])
     project.run("drain")

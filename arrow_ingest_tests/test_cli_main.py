@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -55,8 +56,11 @@ def test_every_command_has_help_and_none_needs_dagster_for_it(name: str) -> None
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo", "init", "schema")])
 def test_commands_take_the_common_options(name: str) -> None:
-    output = CliRunner().invoke(cli, [name, "--help"]).output
-    assert all(option in output for option in ("--project", "--json", "--verbose"))
+    command = cli.get_command(click.Context(cli), name)
+    below = [[name, sub] for sub in command.commands] if isinstance(command, click.Group) else [[name]]
+    for words in below:
+        output = CliRunner().invoke(cli, [*words, "--help"]).output
+        assert all(option in output for option in ("--project", "--json", "--verbose"))
 
 
 def test_no_command_imports_dagster() -> None:

@@ -89,10 +89,27 @@ def test_sql_refuses_what_is_no_query(drained: CliProject) -> None:
         "SELECT 1; DROP TABLE clicks": "one query at a time",
         "SELEC": "syntax error",
         "SELECT nothing FROM clicks": "nothing",
-        "SELECT * FROM read_text('/etc/hostname')": "Permission Error",
+        "SELECT * FROM read_parquet('/etc/hostname')": "Permission Error",
+        "SELECT * FROM read_text('/etc/hostname')": "read_text() cannot be called here",
+        "SELECT * FROM ducklake_cleanup_old_files('lake', cleanup_all => true)": "cleanup_old_files() cannot be called",
+        "WITH a AS (FROM clicks) SELECT (SELECT count(*) FROM LAKE.CLEANUP_OLD_FILES()) FROM a": "cleanup_old_files()",
+        "SUMMARIZE FROM query('FROM ducklake_expire_snapshots(''lake'', versions => [1])')": "query() cannot be called",
     }.items():
         assert said in drained.run("sql", query, exit_code=2).stderr
     assert sorted(data.rglob("*")) == before
+
+
+def test_sql_shows_tables_columns_snapshots_and_files(drained: CliProject) -> None:
+    for query in (
+        "SHOW TABLES",
+        "DESCRIBE clicks",
+        "SUMMARIZE clicks",
+        "SELECT max(snapshot_id) FROM ducklake_snapshots('lake')",
+        "SELECT count(*) FROM lake.table_info()",
+        "SELECT data_file FROM ducklake_list_files('lake', 'clicks')",
+        "SELECT count(*) FROM clicks AT (VERSION => 5), range(2)",
+    ):
+        assert drained.json("sql", query)
 
 
 def test_sql_without_a_lake_is_unreachable(project: CliProject) -> None:

@@ -24,9 +24,10 @@ COMMANDS = {
     "inspect": ("arrow_ingest.cli.inspection", "What would become of a payload, or of the topic's last messages."),
     "sql": ("arrow_ingest.cli.sql", "Query the lake, read-only."),
     "resume": ("arrow_ingest.cli.interventions", "Let a suspended lane go on where it stopped."),
+    "dead-letters": ("arrow_ingest.cli.dead_letters", "What could not become rows: list it, look at one, export it."),
     "rebase": ("arrow_ingest.cli.interventions", "Go on with a topic that was made again, as a new generation."),
 }
-"""Name to module and summary. Each module holds its command under the command's name."""
+"""Name to module and summary. Each module holds its command under the command's name, ``_`` for ``-``."""
 
 
 class Commands(click.Group):
@@ -40,7 +41,7 @@ class Commands(click.Group):
         """Import a command; None when there is no such command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's

@@ -15,22 +15,10 @@ from arrow_ingest.errors import (
     MissingPart,
     OutcomeUnknown,
     StatementRefused,
-    SuspendReason,
     TransientError,
 )
 
 log = logging.getLogger(__name__)
-
-
-_REMEDIES = {
-    SuspendReason.TOPIC_RECREATED: "`arrow-ingest rebase` begins a new generation",
-    SuspendReason.LOG_TRUNCATED: "`arrow-ingest rebase` begins a new generation",
-    SuspendReason.OFFSET_OUT_OF_RANGE: "`arrow-ingest resume --accept-loss` goes on behind the gap",
-    SuspendReason.PARTITION_REMOVED: "`arrow-ingest resume --accept-loss` goes on without the partition",
-    SuspendReason.CORRUPT_RECORD: "`arrow-ingest resume` tries again, with `--accept-loss --skip-to` behind the record",
-    SuspendReason.DEAD_LETTER_BUDGET: "once the cause is found, `arrow-ingest resume` goes on",
-}
-"""What an operator can do about a suspended lane."""
 
 
 class Exit(IntEnum):
@@ -65,5 +53,5 @@ def reported(error: ArrowIngestError) -> Exit:
     log.debug("raised at", exc_info=error)
     click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
     if isinstance(error, LaneSuspended):
-        click.echo(f"{_REMEDIES[error.reason]}.", err=True)
+        click.echo(f"{error.reason.remedy}.", err=True)
     return exit_code(error)

@@ -71,7 +71,7 @@ def inspect(options: Common, targets: tuple[str, ...], pipeline: str | None, las
     if options.as_json:
         print_json(outcomes)
     else:
-        print_people(*_sentences(outcomes))
+        print_people(*sentences(outcomes))
     rejected = any(outcome.rejection for outcome in outcomes)
     click.get_current_context().exit(Exit.FINDING if rejected else Exit.OK)
 
@@ -155,7 +155,7 @@ def _rows_by_partition(rows: MessageRows) -> dict[str | None, int]:
     return counts
 
 
-def _sentences(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
+def sentences(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
     """What people see; columns are shown where they are not those of the payload before."""
     before: Outcome | None = None
     for outcome in outcomes:

@@ -52,6 +52,7 @@ def document(standing: Standing) -> dict[str, object]:
                 "topic_id": lane.topic_id,
                 "suspended": lane.suspended,
                 "reason": lane.reason or None,
+                "remedy": lane.suspended.remedy if lane.suspended else None,
             }
             for lane in standing.lanes
         ],
@@ -90,7 +91,7 @@ def sentences(standing: Standing) -> Iterator[RenderableType]:
         yield "nothing committed yet"
     for lane in standing.lanes:
         if lane.suspended is not None:
-            yield f"lane {lane.lane} is SUSPENDED ({lane.suspended}): {lane.reason}"
+            yield f"lane {lane.lane} is SUSPENDED ({lane.suspended}): {lane.reason}. {lane.suspended.remedy}."
     yield from _grid(shown["partitions"])
     yield from _grid(shown["commits"])
     if (lag := standing.lag()) is not None:

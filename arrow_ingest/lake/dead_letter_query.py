@@ -1,0 +1,153 @@
+"""A pipeline's dead letters as they are stored: what they are, and the payloads one by one."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from arrow_ingest.config import LakeConfig
+from arrow_ingest.lake.dead_letters import dead_letter_table
+from arrow_ingest.lake.session import Lake
+from arrow_ingest.lake.sql import LAKE, in_lake
+from arrow_ingest.values import Reason
+
+WINDOW_BYTES = 64 * 1024 * 1024
+"""Payload bytes that `payloads` holds at once, or one payload."""
+
+_HEADS = """
+SELECT generation, "partition", "offset", timestamp, reason, detail, octet_length(payload), dead_at, commit_id
+FROM {table}
+WHERE ($reasons IS NULL OR list_contains($reasons, reason)) AND ($since IS NULL OR dead_at >= $since)
+  AND ($partition IS NULL OR "partition" = $partition) AND ($offset IS NULL OR "offset" = $offset)
+  AND ($generation IS NULL OR generation = $generation)
+ORDER BY dead_at DESC, generation DESC, "partition", "offset"
+LIMIT $limit
+"""
+
+_BODIES = """
+WITH wanted AS (SELECT unnest($generations) AS generation, unnest($partitions) AS "partition",
+                       unnest($offsets) AS "offset")
+SELECT generation, "partition", "offset", key, headers, payload
+FROM {table} SEMI JOIN wanted USING (generation, "partition", "offset")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """A dead letter without what a producer put into it.
+
+    Args:
+        timestamp: the record's own; None: it had none.
+        payload_bytes: None: the message had no value.
+        dead_at: when it was found to be one.
+        commit_id: of the commit that holds it.
+    """
+
+    generation: int
+    partition: int
+    offset: int
+    timestamp: datetime | None
+    reason: str
+    detail: str
+    payload_bytes: int | None
+    dead_at: datetime
+    commit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a producer put into a message that became a dead letter."""
+
+    key: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    payload: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dead letters: all bounds together; None and empty bind nothing.
+
+    Args:
+        since: found at this time or later.
+        limit: the newest so many.
+    """
+
+    reasons: Collection[Reason] = ()
+    since: datetime | None = None
+    generation: int | None = None
+    partition: int | None = None
+    offset: int | None = None
+    limit: int | None = None
+
+
+def stored_letters(lake: Lake, table: LakeConfig, wanted: Wanted) -> tuple[StoredLetter, ...]:
+    """The dead letters that are wanted, the newest first; none before the pipeline's first run.
+
+    Raises:
+        CatalogUnavailable: catalog or files cannot be read.
+    """
+    if not _is_there(lake, table):
+        return ()
+    rows = lake.execute(
+        _HEADS.format(table=_name(table)),
+        {
+            "reasons": [reason.value for reason in wanted.reasons] or None,
+            "since": wanted.since,
+            "generation": wanted.generation,
+            "partition": wanted.partition,
+            "offset": wanted.offset,
+            "limit": wanted.limit,
+        },
+    )
+    return tuple(StoredLetter(*row) for row in rows)
+
+
+def bodies(
+    lake: Lake, table: LakeConfig, letters: Sequence[StoredLetter], *, window_bytes: int = WINDOW_BYTES
+) -> Iterator[tuple[StoredLetter, Body]]:
+    """The letters in their order, each with what is in it; a window of payloads is in memory at a time.
+
+    Raises:
+        CatalogUnavailable: catalog or files cannot be read.
+    """
+    for window in _windows(letters, window_bytes):
+        rows = lake.execute(
+            _BODIES.format(table=_name(table)),
+            {
+                "generations": [letter.generation for letter in window],
+                "partitions": [letter.partition for letter in window],
+                "offsets": [letter.offset for letter in window],
+            },
+        )
+        found = {
+            tuple(place): Body(key, tuple((header["key"], header["value"]) for header in headers), payload)
+            for *place, key, headers, payload in rows
+        }
+        for letter in window:
+            yield letter, found[letter.generation, letter.partition, letter.offset]
+
+
+def _windows(letters: Sequence[StoredLetter], most_bytes: int) -> Iterator[list[StoredLetter]]:
+    window: list[StoredLetter] = []
+    size = 0
+    for letter in letters:
+        if window and size + (letter.payload_bytes or 0) > most_bytes:
+            yield window
+            window, size = [], 0
+        window.append(letter)
+        size += letter.payload_bytes or 0
+    if window:
+        yield window
+
+
+def _is_there(lake: Lake, table: LakeConfig) -> bool:
+    """Whether the pipeline has ever run: its dead-letter table is made before its first commit."""
+    return bool(
+        lake.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
+            [LAKE, table.schema_name, dead_letter_table(table.table)],
+        )
+    )
+
+
+def _name(table: LakeConfig) -> str:
+    return in_lake(table.schema_name, dead_letter_table(table.table))
