@@ -1,5 +1,6 @@
 """What is generated from the model and the type rules: the editors' schema and the pages of the documentation."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,12 @@ def test_table_of_types_has_every_type_that_arrow_has() -> None:
 @pytest.mark.parametrize("kind", SAMPLES, ids=str)
 def test_what_the_guard_lets_in_the_lake_can_hold(kind: pa.DataType) -> None:
     assert refusal(kind) is not None or storable(kind) is not None
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in DOCS.glob("*.md"):
+        text = page.read_text()
+        headings = {re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-") for line in text.splitlines()}
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", text):
+            assert not target or (DOCS / target).exists(), f"{page.name}: {target}"
+            assert target or anchor in headings, f"{page.name}: #{anchor}"

@@ -1,6 +1,7 @@
 """A project made by `arrow-ingest init`: it loads at once, works from the command line, and its test passes."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,20 +129,7 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
     assert (folder / "workspace.yaml").is_file()
 
 
-DEFINITIONS = """\
-import dagster as dg
-
-from arrow_ingest import PipelineConfig, pipeline_definitions
-
-clicks = PipelineConfig.model_validate(
-    {
-        "name": "clicks",
-        "kafka": {"topic": "clicks", "bootstrap_servers": "127.0.0.1:1"},
-        "lake": {"catalog": "sqlite:/lake/catalog.sqlite", "data_path": "/lake/data", "table": "clicks"},
-        "partition_by": {"column": "at", "start": "2026-01-01"},
-    }
-)
-
+OF_A_USER = """
 
 table = dg.AssetKey(["lake", "main", "clicks"])
 
@@ -150,13 +138,14 @@ table = dg.AssetKey(["lake", "main", "clicks"])
 def daily_clicks() -> None: ...
 
 
-defs = dg.Definitions.merge(pipeline_definitions(clicks), dg.Definitions(assets=[daily_clicks]))
+defs = dg.Definitions.merge(defs, dg.Definitions(assets=[daily_clicks]))
 assert defs.resolve_job_def("drain_clicks")
 assert defs.resolve_asset_graph().get(dg.AssetKey("daily_clicks")).parent_keys == {table}
 """
 
 
-def test_factory_serves_definitions_without_components(tmp_path: Path) -> None:
-    (tmp_path / "definitions.py").write_text(DEFINITIONS)
+def test_factory_serves_definitions_without_components_as_the_documentation_says(tmp_path: Path) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "concepts.md").read_text(), re.DOTALL)
+    (tmp_path / "definitions.py").write_text(example + OF_A_USER)
     done = in_project(tmp_path, "definitions")
     assert done.returncode == 0, done.stderr
