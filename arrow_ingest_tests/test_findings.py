@@ -1,6 +1,7 @@
 """What a drain does when the world is not as it should be: poison, new columns, lost brokers, topics made again."""
 
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from arrow_ingest.pipeline.start import with_added_partitions
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import LaneState, Point, Position, Receipt, TopicState
+from arrow_ingest_tests.kafka_records import wait_for
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     ROWS,
@@ -275,3 +277,24 @@ def test_drain_stops_at_a_broker_that_dies_and_goes_on_when_it_is_back_as_a_new_
         found = query(config, "SELECT count(*) AS n FROM lake.main.events WHERE _kafka_generation = 1").to_pylist()
         assert found == [{"n": 8 * ROWS}]
         assert_verified(config)
+
+
+def test_a_producer_killed_in_the_middle_leaves_whole_messages_only(config: PipelineConfig) -> None:
+    script = (
+        "import sys; from datetime import UTC, datetime\n"
+        "from arrow_ingest.producer.arrow import ArrowProducer\n"
+        "from arrow_ingest.producer.events import EventGenerator\n"
+        "generator = EventGenerator(1, now=datetime(2026, 11, 20, tzinfo=UTC))\n"
+        "producer = ArrowProducer(sys.argv[1], {'bootstrap.servers': sys.argv[2]})\n"
+        "for index in range(10**6): producer.send(generator.batch(index, 50), partition=index % 4)"
+    )
+    command = [sys.executable, "-c", script, config.kafka.topic, config.kafka.bootstrap_servers]
+    with subprocess.Popen(command) as producing, Cluster(config.kafka) as cluster:
+        wait_for(lambda: sum(cluster.topic_state().high.values()) > 20)
+        producing.kill()
+        producing.wait()
+        messages = sum(cluster.topic_state().high.values())
+    commits = drained(config)
+    assert sum(receipt.tally.messages for receipt in commits) == messages
+    assert sum(receipt.tally.rows for receipt in commits) == messages * 50
+    assert_verified(config)
