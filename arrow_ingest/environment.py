@@ -4,6 +4,8 @@
 ``KAFKA_BOOTSTRAP_SERVERS``     brokers of the packaged pipeline (its YAML has the default)
 ``ARROW_INGEST_CATALOG``        catalog of the packaged pipeline
 ``ARROW_INGEST_DATA_PATH``      folder of the packaged pipeline's Parquet files
+``ARROW_INGEST_ALERT_URLS``     where alerts go: apprise addresses, separated by white space; they hold secrets
+``ARROW_INGEST_UI_URL``         address of Dagster's UI in the packaged pipeline's alerts
 ``ACERO_ALIGNMENT_HANDLING``    set by :func:`prepare`, unless it is set already
 ``DAGSTER_HOME``                set by the demo, for itself and for the Dagster that it starts
 ==============================  ======================================================================================
@@ -21,6 +23,9 @@ from arrow_ingest.errors import ConfigError
 BOOTSTRAP_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 CATALOG = "ARROW_INGEST_CATALOG"
 DATA_PATH = "ARROW_INGEST_DATA_PATH"
+
+ALERT_URLS = "ARROW_INGEST_ALERT_URLS"
+UI_URL = "ARROW_INGEST_UI_URL"
 
 ACERO_ALIGNMENT = "ACERO_ALIGNMENT_HANDLING"
 DAGSTER_HOME = "DAGSTER_HOME"
@@ -63,3 +68,8 @@ def load_env_file(folder: Path) -> None:
 def variables() -> Mapping[str, str]:
     """The environment as it is now, as a copy."""
     return dict(os.environ)
+
+
+def alert_urls() -> tuple[str, ...]:
+    """The addresses that alerts go to, as they are now. They hold tokens and passwords: never log them."""
+    return tuple(os.environ.get(ALERT_URLS, "").split())

@@ -12,26 +12,29 @@ from pathlib import Path
 PACKAGE = "arrow_ingest"
 MAX_LINES = 400
 
-BASE = frozenset({"errors", "values", "config", "environment"})
+BASE = frozenset({"errors", "values", "config", "table_shape", "environment"})
 ROOMS = BASE | {"kafka", "ipc", "lake"}
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "errors": frozenset(),
     "values": frozenset({"errors"}),
-    "config": frozenset({"errors", "values"}),
+    "setting": frozenset(),
+    "table_shape": frozenset({"setting"}),
+    "config": frozenset({"errors", "values", "setting", "table_shape"}),
     "environment": frozenset({"errors"}),
     "kafka": BASE,
     "ipc": BASE,
     "lake": BASE,
     "pipeline": ROOMS,
     "producer": frozenset({"errors", "values"}),
+    "alerts": BASE,
     "documents": BASE,
     "project": BASE | {"documents"},
-    "components": ROOMS | {"pipeline", "project", "documents"},
+    "components": ROOMS | {"pipeline", "project", "documents", "alerts"},
     "definitions": BASE | {"components", "project"},
     "reference": BASE | {"ipc", "lake"},
     "scaffold": BASE | {"reference"},
-    "cli": ROOMS | {"pipeline", "producer", "project", "reference", "scaffold"},
+    "cli": ROOMS | {"pipeline", "producer", "project", "alerts", "reference", "scaffold"},
     # On top of all. The command line finds it by name, so that no other command loads Dagster.
     "demo": ROOMS | {"pipeline", "producer", "project", "components", "cli"},
     "__main__": frozenset({"cli"}),
@@ -44,6 +47,7 @@ OWNERS: Mapping[str, frozenset[str]] = {
     "duckdb": frozenset({"lake"}),
     "duckdb_extensions": frozenset({"lake"}),
     "dagster": frozenset({"components", "definitions", "demo"}),
+    "apprise": frozenset({"alerts"}),
 }
 """Which rooms may import a library at all; a library's plug-ins (``dagster_x``) count as the library."""
 

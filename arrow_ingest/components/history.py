@@ -1,6 +1,6 @@
 """What Dagster's event log says of a table: how far it is published, what was shown, what a check points at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
@@ -10,6 +10,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from arrow_ingest.components.metadata import COLUMN_SCHEMA, PUBLISHED_THROUGH
+from arrow_ingest.components.names import Check
 
 Target = AssetCheckEvaluationTargetMaterializationData
 
@@ -31,13 +32,28 @@ class Published:
 
 
 def published(instance: dg.DagsterInstance, table: dg.AssetKey) -> Published:
-    """What the newest materialisation of ours says."""
+    """What the newest publication says: its last materialisation, or the check after it.
+
+    Commits that touch no partition to show (nothing but dead letters, say) are published by the check alone.
+    """
+    materialised_at, shown = _newest_shown(instance, table)
+    key = dg.AssetCheckKey(table, str(Check.OFFSETS_CONTIGUOUS))
+    for row in instance.event_log_storage.get_asset_check_execution_history(key, limit=LOOK_BACK):
+        answer = row.evaluation  # not an evaluation yet while the check is only planned
+        through = answer.metadata.get(PUBLISHED_THROUGH) if isinstance(answer, dg.AssetCheckEvaluation) else None
+        if row.event and isinstance(through, dg.IntMetadataValue) and through.value is not None:
+            return replace(shown, through=through.value) if row.event.timestamp >= materialised_at else shown
+    return shown
+
+
+def _newest_shown(instance: dg.DagsterInstance, table: dg.AssetKey) -> tuple[float, Published]:
+    """The newest materialisation of ours: when it was, in Unix seconds, and what it says."""
     for record in instance.fetch_materializations(table, limit=LOOK_BACK).records:
         metadata = record.asset_materialization.metadata if record.asset_materialization else {}
         through, shown = metadata.get(PUBLISHED_THROUGH), metadata.get(COLUMN_SCHEMA)
         if isinstance(through, dg.IntMetadataValue) and through.value is not None:
-            return Published(through.value, _column_names(shown))
-    return Published()
+            return record.timestamp, Published(through.value, _column_names(shown))
+    return 0.0, Published()
 
 
 def newest_materialization(instance: dg.DagsterInstance, table: dg.AssetKey, partition: str | None) -> Target | None:

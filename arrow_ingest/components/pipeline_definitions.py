@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from arrow_ingest.components.alert_sensor import build_alert_sensor
 from arrow_ingest.components.asset_checks import build_partition_checks, build_pipeline_checks
 from arrow_ingest.components.drain_schedule import build_drain_schedule
 from arrow_ingest.components.lane_sensor import build_lane_sensor
@@ -36,5 +37,5 @@ def pipeline_definitions(config: PipelineConfig) -> dg.Definitions:
         asset_checks=[build_pipeline_checks(config), build_partition_checks(config)],
         jobs=[drain_job],
         schedules=[build_drain_schedule(config)] if config.run.cron else [],
-        sensors=[build_lane_sensor(config)],
+        sensors=[build_lane_sensor(config), build_alert_sensor(config)],
     )

@@ -35,8 +35,9 @@ class DagsterDev:
 
     def __init__(self, children: Children, *, home: Path, environ: Mapping[str, str], log_file: Path) -> None:
         self._children = children
-        self._env = {**environment.variables(), **environ, environment.DAGSTER_HOME: str(home)}
         self.port = free_port(WEB_PORT)
+        known = {environment.DAGSTER_HOME: str(home), environment.UI_URL: self.address}
+        self._env = {**environment.variables(), **environ, **known}
         self.log_file = log_file
         self.deaths = 0
         self._child = self._start()

@@ -1,0 +1,40 @@
+"""`arrow-ingest alerts test`: whether alerts would arrive."""
+
+import click
+
+from arrow_ingest import environment
+from arrow_ingest.cli.exits import Exit
+from arrow_ingest.cli.options import Common, common
+from arrow_ingest.cli.output import print_json, print_people, table
+from arrow_ingest.errors import ConfigError
+
+
+@click.group()
+def alerts() -> None:
+    """Alerts of failed checks, suspended lanes and failed runs, as Dagster's alert sensors send them."""
+
+
+@alerts.command()
+@common
+@click.pass_context
+def test(ctx: click.Context, options: Common) -> None:
+    """Send a test message to every target of ARROW_INGEST_ALERT_URLS and say how each went.
+
+    The variable holds addresses as apprise knows them, separated by white space. They are not shown. Exit code 1 if one
+    target did not take the message.
+    """
+    from arrow_ingest.alerts.delivery import send, targets
+    from arrow_ingest.alerts.messages import Message, Tone
+
+    found = targets(environment.alert_urls())
+    if not found:
+        raise ConfigError(
+            f"{environment.ALERT_URLS} is not set: give it one or more apprise addresses, such as json://host:port/"
+        )
+    message = Message("[arrow-ingest] test", "This is a test: alerts of arrow-ingest arrive here.", Tone.INFO)
+    failures = {target: send(target, message) for target in found}
+    if options.as_json:
+        print_json([{"target": target.name, "delivered": why is None, "why": why} for target, why in failures.items()])
+    else:
+        print_people(table(["target", "result"], [(on.name, why or "delivered") for on, why in failures.items()]))
+    ctx.exit(Exit.FINDING if any(failures.values()) else Exit.OK)

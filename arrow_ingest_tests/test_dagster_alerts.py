@@ -1,0 +1,220 @@
+"""The alert sensor over real runs, a real run history and a real HTTP receiver: each incident once, its end once."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from arrow_ingest.components.alert_history import CHECKS, STALE_SECONDS, History
+from arrow_ingest.components.alert_sensor import build_alert_sensor
+from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, Check, Names
+from arrow_ingest.components.pipeline_definitions import pipeline_definitions
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.demo.broker import EmbeddedBroker, free_port
+from arrow_ingest.pipeline import interventions
+from arrow_ingest_tests.alert_receiver import AlertReceiver, alert_receiver
+from arrow_ingest_tests.dagster_home import instance_in
+from arrow_ingest_tests.test_dagster_runs import THREE_DAYS, pipeline, send, send_garbage, supervised_run
+
+NO_DEAD_LETTERS = {"max_share": 0.0, "max_per_run": 0}
+
+
+@dataclass
+class Watch:
+    """An alert sensor and its cursor, as Dagster's daemon keeps them."""
+
+    config: PipelineConfig
+    instance: dg.DagsterInstance
+    cursor: str | None = None
+
+    def tick(self) -> str:
+        """Evaluate the sensor once; what it says."""
+        sensor = build_alert_sensor(self.config)
+        result = sensor(dg.build_sensor_context(instance=self.instance, cursor=self.cursor))
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        return str(result.skip_reason)
+
+    def run_that(self, *, fails: bool, **tags: str) -> None:
+        """A run of lane 0 that ended, and drained nothing."""
+
+        @dg.op
+        def drained() -> None:
+            if fails:
+                raise dg.Failure("the broker is down")
+
+        job = dg.GraphDefinition("drained", node_defs=[drained]).to_job()
+        named = {key.replace("__", "/"): value for key, value in tags.items()}
+        all_tags = Names.of(self.config).run_tags(0) | named
+        job.execute_in_process(instance=self.instance, tags=all_tags, raise_on_error=False)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[AlertReceiver]:
+    with alert_receiver() as running:
+        monkeypatch.setenv("ARROW_INGEST_ALERT_URLS", running.url)
+        yield running
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with instance_in(tmp_path / "dagster") as made:
+        yield made
+
+
+@pytest.fixture
+def watch(broker: EmbeddedBroker, topic: Callable[..., str], tmp_path: Path, instance: dg.DagsterInstance) -> Watch:
+    return Watch(pipeline(tmp_path, broker.bootstrap_servers, topic(2)), instance)
+
+
+@pytest.fixture
+def idle(tmp_path: Path, instance: dg.DagsterInstance) -> Watch:
+    """Over a pipeline whose broker nobody asks."""
+    return Watch(pipeline(tmp_path, f"127.0.0.1:{free_port()}", "none"), instance)
+
+
+def strict(watch: Watch) -> PipelineConfig:
+    budget = watch.config.dead_letters.model_copy(update=NO_DEAD_LETTERS)
+    return watch.config.model_copy(update={"dead_letters": budget})
+
+
+def test_a_suspended_lane_is_told_once_and_its_recovery_once(watch: Watch, receiver: AlertReceiver) -> None:
+    config = watch.config = strict(watch)
+    send(config, THREE_DAYS[0])
+    assert supervised_run(config, watch.instance).success
+    watch.tick()
+    assert receiver.titles == []
+    send_garbage(config)
+    result = supervised_run(config, watch.instance)
+    assert not result.success
+    receiver.is_refusing = True
+    assert "503" in watch.tick()
+    assert receiver.titles == []
+    receiver.is_refusing = False
+    watch.tick()
+    assert receiver.titles == ["[events] lane 0 is suspended"]
+    text = receiver.received[0]["message"]
+    assert "dead_letter_budget" in text
+    assert f"http://127.0.0.1:3000/runs/{result.run_id}" in text
+    assert "http://127.0.0.1:3000/assets/lake/main/events" in text
+    assert not supervised_run(config, watch.instance).success, "a probe finds the lane suspended still"
+    watch.tick()
+    assert len(receiver.titles) == 1
+    interventions.resume(config, 0, run_id="operator")
+    watch.tick()
+    assert len(receiver.titles) == 1
+    assert supervised_run(config, watch.instance).success
+    watch.tick()
+    watch.tick()
+    assert receiver.titles == ["[events] lane 0 is suspended", "[events] recovered: lane 0 is suspended"]
+
+
+def test_dead_letters_that_the_next_run_covers_up_before_a_tick_are_told(watch: Watch, receiver: AlertReceiver) -> None:
+    watch.tick()
+    send_garbage(watch.config)
+    assert supervised_run(watch.config, watch.instance).success
+    assert supervised_run(watch.config, watch.instance).success
+    watch.tick()
+    watch.tick()
+    failed = "check dead_letters failed"
+    assert receiver.titles == [f"[events] {failed}", f"[events] recovered: {failed}"]
+    assert [message["type"] for message in receiver.received] == ["warning", "success"]
+
+
+def test_a_new_cursor_is_told_what_is_open_and_nothing_of_the_past(watch: Watch, receiver: AlertReceiver) -> None:
+    send_garbage(watch.config)
+    assert supervised_run(watch.config, watch.instance).success
+    assert supervised_run(watch.config, watch.instance).success
+    send(watch.config, "1999-12-31")
+    assert supervised_run(watch.config, watch.instance).success
+    watch.tick()
+    watch.tick()
+    assert receiver.titles == ["[events] check out_of_range_days failed"]
+
+
+def test_checks_below_the_configured_severity_are_not_told(watch: Watch, receiver: AlertReceiver) -> None:
+    watch.config = watch.config.model_copy(
+        update={"alerts": watch.config.alerts.model_copy(update={"min_severity": "error"})}
+    )
+    watch.tick()
+    send_garbage(watch.config)
+    assert supervised_run(watch.config, watch.instance).success
+    watch.tick()
+    assert receiver.titles == []
+
+
+def test_runs_that_fail_in_a_row_are_one_incident_until_one_drains_again(idle: Watch, receiver: AlertReceiver) -> None:
+    idle.run_that(fails=True)
+    idle.tick()
+    idle.run_that(fails=True)
+    idle.run_that(fails=False, **{LANE_STATE_TAG: BUSY})
+    idle.tick()
+    assert receiver.titles == ["[events] runs of lane 0 fail"]
+    assert "the broker is down" in receiver.received[0]["message"]
+    idle.run_that(fails=False)
+    idle.tick()
+    assert receiver.titles[1:] == ["[events] recovered: runs of lane 0 fail"]
+
+
+def test_a_failure_and_a_recovery_between_two_ticks_are_both_told(idle: Watch, receiver: AlertReceiver) -> None:
+    idle.tick()
+    idle.run_that(fails=True)
+    idle.run_that(fails=False)
+    idle.tick()
+    assert [title.removeprefix("[events] ") for title in receiver.titles] == [
+        "runs of lane 0 fail",
+        "recovered: runs of lane 0 fail",
+    ]
+
+
+def test_after_a_day_without_a_look_only_how_things_stand_counts(idle: Watch, instance: dg.DagsterInstance) -> None:
+    idle.run_that(fails=True)
+    idle.run_that(fails=False)
+    now = instance.get_run_records(limit=1)[0].create_timestamp.timestamp() + 60
+    assert len(History(instance, idle.config, now).since(now - 100, {}).observed) == 3
+    stale = History(instance, idle.config, now).since(now - STALE_SECONDS - 1, {})
+    assert [seen.trouble for seen in stale.observed] == [None, None]
+
+
+def test_without_targets_nothing_is_read_and_nothing_forgotten(idle: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARROW_INGEST_ALERT_URLS", raising=False)
+    result = build_alert_sensor(idle.config)(dg.build_sensor_context(instance=idle.instance))
+    assert isinstance(result, dg.SkipReason)
+    assert "ARROW_INGEST_ALERT_URLS is not set" in str(result.skip_message)
+
+
+def test_the_sensor_runs_by_default_and_starts_no_runs(idle: Watch) -> None:
+    sensor = pipeline_definitions(idle.config).get_repository_def().get_sensor_def("alerts_events_sensor")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert not sensor.targets
+
+
+def test_dagster_keeps_one_row_per_run_check_and_partition_as_alerts_rely_on(watch: Watch) -> None:
+    """Contract: internal API of Dagster 1.13 (`event_log_storage`)."""
+    send(watch.config, *THREE_DAYS[:2])
+    first = supervised_run(watch.config, watch.instance)
+    second = supervised_run(watch.config, watch.instance)
+    storage, table = watch.instance.event_log_storage, Names.of(watch.config).table
+    rows = storage.get_asset_check_execution_history(dg.AssetCheckKey(table, Check.LAG), limit=10)
+    assert [row.run_id for row in rows] == [second.run_id, first.run_id]
+    older = storage.get_asset_check_execution_history(dg.AssetCheckKey(table, Check.LAG), limit=10, cursor=rows[0].id)
+    assert [row.id for row in older] == [rows[1].id]
+    evaluation, event = rows[0].evaluation, rows[0].event
+    assert evaluation is not None
+    assert event is not None
+    assert (evaluation.passed, evaluation.severity) == (True, dg.AssetCheckSeverity.WARN)
+    assert event.timestamp >= rows[1].create_timestamp
+    keys = [dg.AssetCheckKey(table, check) for check in CHECKS]
+    infos = storage.get_asset_check_partition_info(keys)
+    assert {info.check_key.name for info in infos} == set(CHECKS)
+    assert {info.latest_execution_status for info in infos} == {AssetCheckExecutionRecordStatus.SUCCEEDED}
+    by_day = dg.AssetCheckKey(table, Check.ROWS_ACCOUNTED_FOR)
+    assert {info.partition_key for info in infos if info.check_key == by_day} == set(THREE_DAYS[:2])
+    (row,) = storage.get_asset_check_execution_history(
+        by_day, limit=5, partition_filter=PartitionKeyFilter(key=THREE_DAYS[1])
+    )
+    assert row.partition == THREE_DAYS[1]
