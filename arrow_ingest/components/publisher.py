@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import dagster as dg
 
@@ -102,8 +103,9 @@ class Publisher:
             self._materialise(publication, view, self._window_numbers(evidence))
         verdicts = [self._standing(verdict) for verdict in pipeline_verdicts(self._config, evidence)]
         if planned or any(self._is_news(verdict) for verdict in verdicts):
+            through = max([view.since, *(commit.snapshot_id for commit in view.commits)])
             for verdict in verdicts:
-                self._tell(verdict)
+                self._tell(verdict, through if verdict.check is Check.OFFSETS_CONTIGUOUS else None)
 
     def _materialise(self, publication: Publication, view: LedgerView, window: Mapping[str, float]) -> None:
         """One materialisation, and right after it the check of that partition, or its badge stays blank (FACTS)."""
@@ -143,9 +145,12 @@ class Publisher:
         told = self._told.get((verdict.check, verdict.partition))
         return told is None or (told.passed, told.severity) != (verdict.passed, verdict.severity)
 
-    def _tell(self, verdict: Verdict) -> None:
+    def _tell(self, verdict: Verdict, through: int | None = None) -> None:
+        """Emit a check; with the snapshot ``through`` which it all is published then, for `history.published`."""
         self._told[verdict.check, verdict.partition] = verdict
         target = history.newest_materialization(self._context.instance, self._table, verdict.partition)
+        if through is not None:
+            verdict = replace(verdict, numbers={**verdict.numbers, PUBLISHED_THROUGH: through})
         self._context.log_event(evaluation(self._table, verdict, target))
 
 
