@@ -15,12 +15,16 @@ from arrow_ingest.demo.production import Production, producing
 from arrow_ingest.demo.stage import Stage, staged
 from arrow_ingest.errors import TerminalError
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import TopicState
 
 LOOK_SECONDS = 1.0
+FIRST_RUN_SECONDS = 90.0
+"""After this long without a commit something is wrong, and the log says what."""
+
 MAX_DEATHS = 5
 """How often Dagster may end before the demo gives up."""
 
@@ -77,6 +81,7 @@ class _Watch:
         self._view = view
         self._options = options
         self._state = stage.state
+        self._started_at = time.monotonic()
         self._runs_before = self._state.runs()
         self._seen: deque[tuple[float, int]] = deque(maxlen=RATE_WINDOW)
 
@@ -92,17 +97,13 @@ class _Watch:
 
     def report(self, *, seconds: float) -> DemoReport:
         """Verify over the whole history, count the rows in a process of its own, and sum up."""
-        self._view.say("verifying …")
         stage = self._stage
         now, topic = self._look()
-        with Cluster(stage.config.kafka) as cluster, open_lake(stage.config.lake, read_only=True) as lake:
-            verified = verify(lake, stage.config, topic=cluster.topic_state, full=True)
-        for finding in verified.findings:
-            self._view.say(f"verify: {finding.code}: {finding.detail}")
+        is_verified = not catalog_of(stage.config.lake).exists() or self._verify()
         lag = now.lag(topic)
         return DemoReport(
             produced_rows=self._production.acknowledged.rows,
-            committed_rows=count_rows(stage.environ, stage.config.lake.table),
+            committed_rows=count_rows(stage.environ, stage.config.lake.table) if now.last_snapshot else 0,
             dead_letters=now.dead_letters,
             lag=sum(lag.values()),
             lag_by_partition={str(partition): behind for partition, behind in lag.items()},
@@ -115,8 +116,17 @@ class _Watch:
             bytes_copied=now.bytes_copied,
             bytes_on_disk=now.bytes_on_disk,
             compression_ratio=round(now.bytes_received / now.bytes_on_disk, 2) if now.bytes_on_disk else 0.0,
-            verify=verified.ok,
+            verify=is_verified,
         )
+
+    def _verify(self) -> bool:
+        self._view.say("verifying …")
+        config = self._stage.config
+        with Cluster(config.kafka) as cluster, open_lake(config.lake, read_only=True) as lake:
+            verified = verify(lake, config, topic=cluster.topic_state, full=True)
+        for finding in verified.findings:
+            self._view.say(f"verify: {finding.code}: {finding.detail}")
+        return verified.ok
 
     def _look(self) -> tuple[Committed, TopicState]:
         with Cluster(self._stage.config.kafka) as cluster:
@@ -126,15 +136,8 @@ class _Watch:
     def _scene(self, now: Committed, topic: TopicState) -> Scene:
         self._seen.append((time.monotonic(), now.rows))
         (first_at, first_rows), (last_at, last_rows) = self._seen[0], self._seen[-1]
-        phase = (
-            "Dagster starts"
-            if not is_serving(self._stage.dagster.port)
-            else "ingesting"
-            if now.rows
-            else "first run starts"
-        )
         return Scene(
-            phase=phase,
+            phase=self._phase(now),
             produced_rows=self._production.acknowledged.rows,
             committed_rows=now.rows,
             lag=sum(now.lag(topic).values()),
@@ -143,6 +146,15 @@ class _Watch:
             last_snapshot=now.last_snapshot or None,
             address=self._stage.dagster.address,
         )
+
+    def _phase(self, now: Committed) -> str:
+        if now.rows:
+            return "ingesting"
+        if not is_serving(self._stage.dagster.port):
+            return "Dagster starts"
+        if time.monotonic() - self._started_at < FIRST_RUN_SECONDS:
+            return "first run starts"
+        return f"still no commit: see {self._stage.dagster.log_file}"
 
     def _is_done(self, now: Committed, topic: TopicState) -> bool:
         """Whether all that was acknowledged is committed, and Dagster lists every table partition that it touched."""
