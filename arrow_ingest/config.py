@@ -5,12 +5,11 @@ A mapping goes in, a frozen :class:`PipelineConfig` comes out, or a ``pydantic.V
 """
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -21,12 +20,24 @@ from pydantic import (
     model_validator,
 )
 
+from arrow_ingest.setting import SettingsModel, Text
+from arrow_ingest.table_shape import (
+    ALL_METADATA_COLUMNS,
+    DEFAULT_METADATA_COLUMNS,
+    IDENTITY_COLUMNS,
+    TABLE_NAME,
+    MetadataColumn,
+    PartitionBy,
+)
+
 MIB = 1024 * 1024
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,47}")
 """Pipeline names stand inside table, job, sensor and group names, so they are plain."""
 
-TABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+PASSWORD_KEY = re.compile(r"password\s*=", re.IGNORECASE)
+PASSWORD_IN_URL = re.compile(r"//[^@]*:[^@]*@")
+"""Where libpq would read a password from a DSN, and a little more: an innocent ``@`` can be written ``%40``."""
 
 SENSOR = "sensor"
 
@@ -47,30 +58,8 @@ RESERVED_PROPERTIES = frozenset(
 )
 """librdkafka properties that exactly-once rests on, so the YAML cannot set them."""
 
-MetadataColumn = Literal[
-    "_inserted_at", "_kafka_generation", "_kafka_partition", "_kafka_offset", "_kafka_row", "_kafka_timestamp"
-]
-IDENTITY_COLUMNS: tuple[MetadataColumn, ...] = ("_kafka_generation", "_kafka_partition", "_kafka_offset", "_kafka_row")
-"""What names a row for ever; `verify` counts distinct messages by them."""
 
-ALL_METADATA_COLUMNS: tuple[MetadataColumn, ...] = ("_inserted_at", *IDENTITY_COLUMNS, "_kafka_timestamp")
-
-
-def _scalar_to_text(value: object) -> object:
-    """Undo native templates: ``{{ env.PORT }}`` with the value "2" arrives as the number 2."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str, BeforeValidator(_scalar_to_text)]
-
-
-class _Model(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class KafkaConfig(_Model):
+class KafkaConfig(SettingsModel):
     """Where the records come from."""
 
     topic: Annotated[
@@ -83,7 +72,7 @@ class KafkaConfig(_Model):
         Field(
             repr=False, description="Any other librdkafka property, such as security.protocol; handed through as it is."
         ),
-    ] = {}
+    ] = {}  # noqa: RUF012  pydantic copies defaults
     max_queued_bytes: Annotated[
         ByteSize, Field(ge=MIB, description="Bytes that librdkafka fetches ahead of what is decoded.")
     ] = ByteSize(64 * MIB)
@@ -103,7 +92,7 @@ class KafkaConfig(_Model):
         return value
 
 
-class LakeConfig(_Model):
+class LakeConfig(SettingsModel):
     """Where the rows go."""
 
     catalog: Annotated[
@@ -111,7 +100,9 @@ class LakeConfig(_Model):
         Field(
             min_length=1,
             description="`sqlite:PATH` of the DuckLake catalog; a bare path means the same. A relative path counts "
-            "from the folder of the project's pyproject.toml; outside a project, from the current folder.",
+            "from the folder of the project's pyproject.toml; outside a project, from the current folder. Or "
+            "`postgres:DSN`, in either of libpq's forms, of PostgreSQL 14 or newer; the password comes from PGPASSWORD "
+            "or PGPASSFILE, and never stands here.",
         ),
     ]
     data_path: Annotated[
@@ -120,7 +111,17 @@ class LakeConfig(_Model):
     schema_name: Annotated[Text, Field(alias="schema", description="The table's schema.")] = "main"
     table: Annotated[Text, Field(description="The table.")]
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
+
+    @field_validator("catalog")
+    @classmethod
+    def _without_password(cls, value: str) -> str:
+        if not value.startswith("sqlite:") and (PASSWORD_KEY.search(unquote(value)) or PASSWORD_IN_URL.search(value)):
+            raise ValueError(
+                "there is a password in it, which errors, logs and DuckDB's list of databases would show: set "
+                "PGPASSWORD, or PGPASSFILE to a file of passwords, in the environment"
+            )
+        return value
 
     @field_validator("schema_name", "table")
     @classmethod
@@ -146,24 +147,14 @@ class LakeConfig(_Model):
         return value
 
 
-class PartitionBy(_Model):
-    """How the table is partitioned, by event time in UTC."""
-
-    column: Annotated[Text, Field(min_length=1, description="The column; a timestamp with zone (see `columns`).")]
-    unit: Annotated[Literal["day"], Field(description="Size of one table partition.")] = "day"
-    start: Annotated[
-        date, Field(description="First partition that Dagster knows; earlier days are in the lake all the same.")
-    ]
-
-
-class Flush(_Model):
+class Flush(SettingsModel):
     """When a micro-batch is committed; whichever comes first."""
 
     max_bytes: Annotated[ByteSize, Field(ge=1, description="Payload bytes in one micro-batch.")] = ByteSize(128 * MIB)
     max_age_seconds: Annotated[PositiveFloat, Field(description="Age of its first message.")] = 10.0
 
 
-class Run(_Model):
+class Run(SettingsModel):
     """How long one run lives."""
 
     trigger: Annotated[
@@ -200,14 +191,14 @@ class Run(_Model):
         return None if self.trigger == SENSOR else self.trigger
 
 
-class DeadLetters(_Model):
+class DeadLetters(SettingsModel):
     """The budget: over it the lane suspends. Both bounds must be passed, so that one bad message never stops a lane."""
 
     max_share: Annotated[float, Field(ge=0, le=1, description="Largest share of a run's messages.")] = 0.01
     max_per_run: Annotated[int, Field(ge=0, description="A run may have this many whatever their share.")] = 100
 
 
-class Alerts(_Model):
+class Alerts(SettingsModel):
     """What is sent to the targets of ARROW_INGEST_ALERT_URLS, and where its links lead."""
 
     min_severity: Annotated[
@@ -218,7 +209,7 @@ class Alerts(_Model):
     ] = "http://127.0.0.1:3000"
 
 
-class Limits(_Model):
+class Limits(SettingsModel):
     """What an untrusted payload may claim, checked before anything is allocated."""
 
     max_message_bytes: Annotated[ByteSize, Field(ge=1, description="Payload bytes of one message.")] = ByteSize(
@@ -244,7 +235,7 @@ class Limits(_Model):
     max_name_length: Annotated[PositiveInt, Field(description="Characters of a column's or field's name.")] = 255
 
 
-class Parquet(_Model):
+class Parquet(SettingsModel):
     """The Parquet files that are staged."""
 
     compression: Annotated[
@@ -272,7 +263,7 @@ class Parquet(_Model):
         return self
 
 
-class PipelineConfig(_Model):
+class PipelineConfig(SettingsModel):
     """One topic to one table."""
 
     name: Annotated[Text, Field(description="Names tables, group, job and sensor; cannot change later.")]
@@ -285,23 +276,40 @@ class PipelineConfig(_Model):
     columns: Annotated[
         dict[str, Literal["timestamptz"]],
         Field(description="Declared casts: column to type. Strings become timestamptz as ISO 8601, UTC if no zone."),
-    ] = {}
+    ] = {}  # noqa: RUF012  pydantic copies defaults
     on_cast_error: Annotated[
-        Literal["dead_letter"], Field(description="What a value that cannot be cast does to its message.")
+        Literal["dead_letter", "null"],
+        Field(
+            description="What a value that `columns` cannot cast does. dead_letter: its message becomes one; null: the "
+            "value becomes NULL and is counted."
+        ),
     ] = "dead_letter"
     partition_by: Annotated[PartitionBy | None, Field(description="Omit for a table without partitions.")] = None
     schema_policy: Annotated[
-        Literal["evolve"],
+        Literal["evolve", "freeze"],
         Field(
-            description="evolve: new nullable columns are added, lossless widening applied, conflicts are dead letters."
+            description="evolve: new nullable columns are added, lossless widening applied, conflicts are dead "
+            "letters. freeze: the first message that fits, be it without rows, makes the table; whatever is new in "
+            "later ones is a dead letter. Missing columns are NULL either way."
         ),
     ] = "evolve"
     metadata_columns: Annotated[
-        tuple[MetadataColumn, ...], Field(description="Columns that say where each row came from.")
-    ] = ALL_METADATA_COLUMNS
-    writer: Annotated[Literal["staged"], Field(description="staged: Parquet written by pyarrow, then added.")] = (
-        "staged"
-    )
+        tuple[MetadataColumn, ...],
+        Field(
+            description="Columns that say where each row came from. Off by default: _kafka_key (BLOB) and "
+            "_kafka_headers (STRUCT(key VARCHAR, value BLOB)[])."
+        ),
+    ] = DEFAULT_METADATA_COLUMNS
+    writer: Annotated[
+        Literal["staged", "insert"],
+        Field(
+            description="staged: Parquet written by pyarrow, then added. insert: DuckDB scans the rows where they are "
+            "and writes the files within the transaction; `parquet` does not apply, DuckLake's own options do."
+        ),
+    ] = "staged"
+    accept_unsafe_commit: Annotated[
+        bool, Field(description="Allow writer: insert on PostgreSQL, where a lost answer to COMMIT loses committed rows.")
+    ] = False
     lanes: Annotated[PositiveInt, Field(description="Runs that may drain the topic side by side.")] = 1
     flush: Annotated[Flush, Field(description="When a micro-batch is committed.")] = Flush()
     run: Annotated[Run, Field(description="How long a run lives.")] = Run()
@@ -342,6 +350,11 @@ class PipelineConfig(_Model):
             raise ValueError(f"{', '.join(clash)} are arrow_ingest's own columns")
         return value
 
+    @field_validator("on_cast_error", mode="before")
+    @classmethod
+    def _null_without_quotes(cls, value: object) -> object:
+        return "null" if value is None else value
+
     @field_validator("metadata_columns")
     @classmethod
     def _with_identity(cls, value: tuple[MetadataColumn, ...]) -> tuple[MetadataColumn, ...]:
@@ -350,9 +363,36 @@ class PipelineConfig(_Model):
         return tuple(dict.fromkeys(value))
 
     @model_validator(mode="after")
+    def _values_are_not_times(self) -> Self:
+        by = self.partition_by
+        if by is None or by.unit != "value":
+            return self
+        if by.column.lower() in ALL_METADATA_COLUMNS:
+            raise ValueError(
+                f"partition_by: {by.column} is one of arrow_ingest's own columns; choose one of the messages'"
+            )
+        if by.column.lower() in {name.lower() for name in self.columns}:
+            raise ValueError(f"partition_by: {by.column} is cast to timestamptz; choose unit hour, day or month for it")
+        return self
+
+    @model_validator(mode="after")
     def _flush_fits_in_flight(self) -> Self:
         if self.limits.max_message_bytes > self.max_in_flight_bytes:
             raise ValueError("max_in_flight_bytes must hold at least one message of limits.max_message_bytes")
+        if self.writer == "insert" and self.flush.max_bytes > self.max_in_flight_bytes:
+            raise ValueError(
+                "writer: insert holds a micro-batch in memory until its commit: lower flush.max_bytes to at most "
+                "max_in_flight_bytes, or raise that"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _commit_is_safe(self) -> Self:
+        if self.writer == "insert" and self.lake.catalog.startswith("postgres") and not self.accept_unsafe_commit:
+            raise ValueError(
+                "writer: insert on PostgreSQL loses committed rows when the answer to a COMMIT is lost (DuckDB then "
+                "deletes the files): use writer: staged, or set accept_unsafe_commit: true"
+            )
         return self
 
     @property

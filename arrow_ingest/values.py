@@ -115,6 +115,7 @@ class Reason(StrEnum):
     INVALID_NAME = "invalid_name"
     INVALID_DATA = "invalid_data"
     TOO_MANY_PARTITIONS = "too_many_partitions"
+    PARTITION_VALUE = "partition_value"
     CAST = "cast"
     STAGING = "staging"
 

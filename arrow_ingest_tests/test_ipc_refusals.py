@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arrow_ingest.config import ALL_METADATA_COLUMNS, Limits
+from arrow_ingest.config import Limits
 from arrow_ingest.ipc.decode import MAX_DETAIL_CHARACTERS, Decoded, decode
 from arrow_ingest.ipc.types import refusal
+from arrow_ingest.table_shape import ALL_METADATA_COLUMNS
 from arrow_ingest.values import Reason, Rejection
 from arrow_ingest_tests import forged_flatbuffers as forged
 from arrow_ingest_tests.arrow_payloads import END_OF_STREAM, frames_of, schema_stream, stream_of

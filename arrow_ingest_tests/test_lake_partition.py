@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrow_ingest.config import Limits, PartitionBy
+from arrow_ingest.config import Limits
 from arrow_ingest.lake.partition import Parted, split
+from arrow_ingest.table_shape import PartitionBy
 from arrow_ingest.values import Copies, CopyCause, Reason, Rejection
 from arrow_ingest_tests.staged_table import accepted, by_day, tables_of
 

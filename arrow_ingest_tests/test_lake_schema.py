@@ -23,12 +23,13 @@ from arrow_ingest.lake.schema import (
 )
 from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, arrow_type, fold, sql_text, storable
 from arrow_ingest.lake.widening import merged
+from arrow_ingest.table_shape import DEFAULT_METADATA_COLUMNS
 from arrow_ingest.values import Reason, Rejection
 from arrow_ingest_tests.arrow_strategies import FLAT_TYPES, schemas, supported_types
 from arrow_ingest_tests.staged_table import StagedTable, accepted, by_day, pipeline, tables_of
 
 FLAT = sorted({storable(kind) for kind in FLAT_TYPES}, key=str)
-METADATA = list(METADATA_TYPES)
+METADATA = list(DEFAULT_METADATA_COLUMNS)
 
 
 def storable_types() -> st.SearchStrategy[pa.DataType]:
@@ -43,7 +44,7 @@ def make_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
 def table_of(**columns: str) -> TableSchema:
     """A table of these columns and the metadata columns."""
-    metadata = {name: sql_text(kind) for name, kind in METADATA_TYPES.items()}
+    metadata = {name: sql_text(METADATA_TYPES[name]) for name in METADATA}
     return TableSchema(tuple(Column(name, kind) for name, kind in (columns | metadata).items()))
 
 
@@ -293,7 +294,7 @@ def test_a_table_of_another_type_than_the_yaml_asks_for_is_refused() -> None:
 
 def test_metadata_columns_that_a_table_lacks_are_added() -> None:
     changes = plan(TableSchema((Column("a", "INTEGER"),))).changes
-    assert changes == tuple(AddColumn(name, sql_text(kind)) for name, kind in METADATA_TYPES.items())
+    assert changes == tuple(AddColumn(name, sql_text(METADATA_TYPES[name])) for name in METADATA)
 
 
 def test_columns_that_are_never_staged_stay_and_take_no_values() -> None:

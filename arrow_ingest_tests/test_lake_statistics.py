@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from arrow_ingest.config import LakeConfig, PartitionBy
+from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.statistics import rows_by_partition
+from arrow_ingest.table_shape import PartitionBy
 
 BY_DAY = PartitionBy.model_validate({"column": "ts", "start": "2026-01-01"})
 

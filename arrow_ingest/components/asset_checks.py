@@ -65,7 +65,8 @@ def build_partition_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
     def check_partitions(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckEvaluation]:
         is_partitioned_run = context.has_partition_key or context.has_partition_key_range
         view = read_view(config)
-        known = {*view.totals, *view.table_rows} & declared_partitions(config)
+        known = {*view.totals, *view.table_rows}
+        known &= declared_partitions(config, known)
         for value in context.partition_keys if is_partitioned_run else sorted(known, key=str):
             target = history.newest_materialization(context.instance, names.table, value)
             yield evaluation(names.table, rows_accounted_for(value, view.totals, view.table_rows), target)

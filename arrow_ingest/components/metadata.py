@@ -1,7 +1,6 @@
 """Ledger numbers to Dagster metadata. The UI plots numbers by key, so keys stay as they are."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
 
 import dagster as dg
 
@@ -9,7 +8,7 @@ from arrow_ingest.components.publication import Publication
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
 from arrow_ingest.lake.schema import TableSchema
-from arrow_ingest.lake.sql import in_lake, quoted
+from arrow_ingest.lake.sql import in_lake, in_partition
 from arrow_ingest.values import OffsetRange, Receipt
 
 PUBLISHED_THROUGH = "published_through"
@@ -75,11 +74,8 @@ def offsets_text(commits: Iterable[LedgerEntry]) -> dict[str, str]:
 def time_travel_query(config: PipelineConfig, value: str | None, snapshot: int) -> str:
     """SQL that shows a table partition as it was at a snapshot, the lake attached as ``lake``. Shown, never run."""
     parts = ["SELECT *", f"FROM {in_lake(config.lake.schema_name, config.lake.table)} AT (VERSION => {snapshot})"]
-    by = config.partition_by
-    if by is not None and value is not None:
-        day, column = date.fromisoformat(value), quoted(by.column)
-        parts.append(f"WHERE {column} >= TIMESTAMPTZ '{day} 00:00:00+00'")
-        parts.append(f"  AND {column} < TIMESTAMPTZ '{day + timedelta(days=1)} 00:00:00+00'")
+    if config.partition_by is not None and value is not None:
+        parts.append(f"WHERE {in_partition(config.partition_by, value)}")
     return "\n".join(parts) + ";"
 
 

@@ -51,6 +51,7 @@ class Names:
     alert_sensor: str
     checks_op: str
     partition_checks_op: str
+    table_partitions: str
 
     @classmethod
     def of(cls, config: PipelineConfig) -> "Names":
@@ -67,6 +68,7 @@ class Names:
             alert_sensor=f"alerts_{name}_sensor",
             checks_op=f"check_{name}",
             partition_checks_op=f"check_partitions_{name}",
+            table_partitions=f"table_partitions_{name}",
         )
 
     def run_tags(self, lane: int) -> dict[str, str]:

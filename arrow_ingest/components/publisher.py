@@ -25,7 +25,7 @@ from arrow_ingest.components.metadata import (
 )
 from arrow_ingest.components.names import Check, Names
 from arrow_ingest.components.publication import Publication, publications
-from arrow_ingest.components.table_spec import event_tags
+from arrow_ingest.components.table_spec import event_tags, partitions_def
 from arrow_ingest.components.verdicts import Evidence, Verdict, lag_by_partition, pipeline_verdicts, rows_accounted_for
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import TransientError
@@ -97,6 +97,7 @@ class Publisher:
             requested=requested,
             declared=evidence.declared,
         )
+        self._add_values([publication.value for publication in planned if publication.value is not None])
         for publication in planned[:-1]:
             self._materialise(publication, view, {})
         for publication in planned[-1:]:
@@ -123,6 +124,12 @@ class Publisher:
             )
         )
         self._tell(rows_accounted_for(value, view.totals, view.table_rows))
+
+    def _add_values(self, keys: list[str]) -> None:
+        """Tell Dagster of table partitions that appeared, where they are values: an event alone declares none."""
+        values = partitions_def(self._config)
+        if keys and isinstance(values, dg.DynamicPartitionsDefinition):
+            self._context.instance.add_dynamic_partitions(Names.of(self._config).table_partitions, keys)
 
     def _window_numbers(self, evidence: Evidence) -> dict[str, float]:
         """Numbers of the whole window. They stand on its last materialisation only: sums over events stay right."""

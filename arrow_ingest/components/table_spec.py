@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
+from datetime import datetime, time
 
 import dagster as dg
 
@@ -42,16 +44,38 @@ def table_spec(config: PipelineConfig) -> dg.AssetSpec:
     )
 
 
-def partitions_def(config: PipelineConfig) -> dg.DailyPartitionsDefinition | None:
-    """UTC days from `partition_by.start` up to and including today; None for a table without partitions."""
+def partitions_def(config: PipelineConfig) -> dg.PartitionsDefinition[str] | None:
+    """UTC hours, days or months from `partition_by.start` up to and including the present one, or values as they come.
+
+    None for a table without partitions.
+    """
     by = config.partition_by
-    return None if by is None else dg.DailyPartitionsDefinition(by.start.isoformat(), timezone="UTC", end_offset=1)
+    if by is None:
+        return None
+    if by.start is None:
+        return dg.DynamicPartitionsDefinition(name=Names.of(config).table_partitions)
+    start = datetime.combine(by.start, time.min)
+    match by.unit:
+        case "hour":
+            return dg.HourlyPartitionsDefinition(start, timezone="UTC", end_offset=1)
+        case "month":
+            return dg.MonthlyPartitionsDefinition(start.replace(day=1), timezone="UTC", end_offset=1)
+        case _:
+            return dg.DailyPartitionsDefinition(start, timezone="UTC", end_offset=1)
 
 
-def declared_partitions(config: PipelineConfig) -> frozenset[str | None]:
-    """The table partitions that Dagster knows now; of a table without partitions the table itself, None."""
-    days = partitions_def(config)
-    return frozenset([None]) if days is None else frozenset(days.get_partition_keys())
+def declared_partitions(config: PipelineConfig, found: Iterable[str | None]) -> frozenset[str | None]:
+    """The table partitions that Dagster knows now, or is told of when they are published.
+
+    Args:
+        found: those that the lake has. Where values are partitions, these are all there are, but for NULL.
+
+    Of a table without partitions it is the table itself, None.
+    """
+    known = partitions_def(config)
+    if isinstance(known, dg.DynamicPartitionsDefinition):
+        return frozenset(found) - {None}
+    return frozenset([None]) if known is None else frozenset(known.get_partition_keys())
 
 
 def code_version(config: PipelineConfig) -> str:

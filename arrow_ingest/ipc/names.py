@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
-from arrow_ingest.config import ALL_METADATA_COLUMNS
+from arrow_ingest.table_shape import ALL_METADATA_COLUMNS
 
 RESERVED_NAMES = frozenset(
     {

@@ -10,7 +10,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from arrow_ingest.lake.bounds import bounded
-from arrow_ingest.lake.instants import to_instants
+from arrow_ingest.lake.instants import instants_or_null, to_instants
 from arrow_ingest.lake.retype import retyped
 from arrow_ingest.lake.schema import METADATA_TYPES, TablePlan
 from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, fold, sql_text
@@ -33,6 +33,7 @@ class Stamp:
     Args:
         timestamp_ms: Kafka's timestamp of the message.
         inserted_at: wall clock of the micro-batch, with zone.
+        key, headers: asked only for a table that has their column.
     """
 
     generation: int
@@ -40,20 +41,31 @@ class Stamp:
     offset: int
     timestamp_ms: int | None
     inserted_at: datetime
+    key: Callable[[], bytes | None] = lambda: None
+    headers: Callable[[], tuple[tuple[str, bytes | None], ...]] = tuple
 
     def column(self, name: str, rows: int, first_row: int) -> pa.Array:
         """The metadata column of this name; ``_kafka_row`` counts from ``first_row``, all others are constant."""
-        kind = METADATA_TYPES[name]
         if name == "_kafka_row":
-            return pa.arange(first_row, first_row + rows).cast(kind)
-        values = {
-            "_inserted_at": self.inserted_at,
-            "_kafka_generation": self.generation,
-            "_kafka_partition": self.partition,
-            "_kafka_offset": self.offset,
+            return pa.arange(first_row, first_row + rows).cast(METADATA_TYPES[name])
+        return pa.repeat(self._value(name), rows)
+
+    def repeated_bytes(self, name: str, rows: int) -> int:
+        """What a column costs whose one value a producer chose; 0 for those of a fixed width."""
+        return rows * int(pa.repeat(self._value(name), 1).nbytes) if name in ("_kafka_key", "_kafka_headers") else 0
+
+    def _value(self, name: str) -> pa.Scalar:
+        if name == "_kafka_timestamp":
+            return instant_of_message(self.timestamp_ms)
+        values: dict[str, Callable[[], object]] = {
+            "_inserted_at": lambda: self.inserted_at,
+            "_kafka_generation": lambda: self.generation,
+            "_kafka_partition": lambda: self.partition,
+            "_kafka_offset": lambda: self.offset,
+            "_kafka_key": self.key,
+            "_kafka_headers": lambda: [{"key": key, "value": value} for key, value in self.headers()],
         }
-        value = pa.scalar(values[name], kind) if name in values else instant_of_message(self.timestamp_ms)
-        return pa.repeat(value, rows)
+        return pa.scalar(values[name](), METADATA_TYPES[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +90,11 @@ def conform(batch: pa.RecordBatch, plan: TablePlan, stamp: Stamp, *, first_row: 
     """
     columns: list[pa.Array] = []
     copies: dict[CopyCause, int] = {}
+    nulled = 0
     for field, source in zip(plan.target, plan.sources(batch.schema), strict=True):
         if (name := fold(field.name)) in METADATA_TYPES:
+            if stamp.repeated_bytes(name, batch.num_rows) > plan.max_repeated_bytes:
+                return _too_large(name, batch.num_rows)
             columns.append(stamp.column(name, batch.num_rows, first_row))
         elif source is None:
             columns.append(pa.nulls(batch.num_rows, field.type))
@@ -90,9 +105,11 @@ def conform(batch: pa.RecordBatch, plan: TablePlan, stamp: Stamp, *, first_row: 
             if isinstance(fitting, Rejection):
                 return fitting
             columns.append(fitting)
+            if change is _cast_or_null:
+                nulled += fitting.null_count - _decoded(received).null_count
             if fitting is not received:
                 copies[cause] = copies.get(cause, 0) + new_bytes(fitting, received)
-    return Conformed(pa.RecordBatch.from_arrays(columns, schema=plan.target), Copies(copies))
+    return Conformed(pa.RecordBatch.from_arrays(columns, schema=plan.target), Copies(copies), nulled)
 
 
 def instant_of_message(timestamp_ms: int | None) -> pa.Scalar:
@@ -119,16 +136,36 @@ def new_bytes(written: pa.Array, received: pa.Array) -> int:
 
 def _change(received: pa.Array, field: pa.Field, plan: TablePlan) -> tuple[Callable[[pa.Array], pa.Array], CopyCause]:
     """How to give a column its type in the table, and why bytes are written anew if they are."""
+    is_cast = plan.is_declared_cast(field.name) and not pa.types.is_null(received.type)
+    if is_cast and plan.nulls_failed_casts:
+        return _cast_or_null, CopyCause.CAST
     if received.type == field.type:
         return bounded, CopyCause.WIDENED
-    if plan.is_declared_cast(field.name) and not pa.types.is_null(received.type):
+    if is_cast:
         return _cast_declared, CopyCause.CAST
     cause = CopyCause.DICTIONARY if pa.types.is_dictionary(received.type) else CopyCause.WIDENED
     return lambda column: bounded(retyped(column, field.type)), cause
 
 
 def _cast_declared(column: pa.Array) -> pa.Array:
-    return bounded(to_instants(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column))
+    return bounded(to_instants(_decoded(column)))
+
+
+def _cast_or_null(column: pa.Array) -> pa.Array:
+    """As `_cast_declared`; values that it refuses become NULL. The column itself where nothing is to be done."""
+    try:
+        return bounded(column) if column.type == TIMESTAMPTZ else _cast_declared(column)
+    except pa.ArrowInvalid:
+        return bounded(instants_or_null(_decoded(column)))
+
+
+def _decoded(column: pa.Array) -> pa.Array:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _too_large(name: str, rows: int) -> Rejection:
+    what = name.removeprefix("_kafka_")
+    return Rejection(Reason.LOGICAL_SIZE, f"its {what}, in each of {rows} rows, is over limits.max_logical_bytes")
 
 
 def _attempt(

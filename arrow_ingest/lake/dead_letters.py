@@ -12,7 +12,7 @@ from arrow_ingest.config import LakeConfig, Parquet
 from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.lake.conform import instant_of_message
 from arrow_ingest.lake.row_groups import RowGroupFile
-from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, list_of
+from arrow_ingest.lake.sqltypes import HEADERS, TIMESTAMPTZ
 from arrow_ingest.lake.staging import file_name, now, table_folder
 from arrow_ingest.values import DeadLetter, StagedFile
 
@@ -23,7 +23,7 @@ DEAD_LETTER_SCHEMA = pa.schema(
         ("offset", pa.int64()),
         ("timestamp", TIMESTAMPTZ),
         ("key", pa.binary()),
-        ("headers", list_of(pa.struct([("key", pa.string()), ("value", pa.binary())]))),
+        ("headers", HEADERS),
         ("payload", pa.binary()),
         ("reason", pa.string()),
         ("detail", pa.string()),

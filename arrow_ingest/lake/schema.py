@@ -1,7 +1,8 @@
 """The table's columns and a message's Arrow schema in; what the table becomes, or a rejection, out. Pure: no engine.
 
 Policy ``evolve``: new columns are added and are nullable, lossless widening is applied (see `widening`), missing
-columns become NULL, a conflict is a rejection. Columns are matched by name without regard to ASCII case, as DuckDB
+columns become NULL, a conflict is a rejection. Policy ``freeze``: the first message makes the table, and whatever a
+later one would change is a rejection. Columns are matched by name without regard to ASCII case, as DuckDB
 does; their order in the message never matters. A column of nulls says nothing of its type: it is added once a typed
 one comes.
 """
@@ -15,7 +16,17 @@ import pyarrow as pa
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import LakeMismatch
-from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, arrow_type, canonical_text, fold, is_text, sql_text, storable
+from arrow_ingest.lake.sqltypes import (
+    HEADERS,
+    TIMESTAMPTZ,
+    arrow_type,
+    canonical_text,
+    fold,
+    is_text,
+    sql_text,
+    storable,
+)
+from arrow_ingest.lake.value_partitions import is_partitionable
 from arrow_ingest.lake.widening import merged
 from arrow_ingest.values import Reason, Rejection
 
@@ -27,12 +38,17 @@ METADATA_TYPES: Mapping[str, pa.DataType] = MappingProxyType(
         "_kafka_offset": pa.int64(),
         "_kafka_row": pa.int32(),
         "_kafka_timestamp": TIMESTAMPTZ,
+        "_kafka_key": pa.binary(),
+        "_kafka_headers": HEADERS,
     }
 )
 """Types of the columns that say where a row came from."""
 
 _REMEMBERED_SCHEMAS = 256
 """Schemas whose outcome a plan remembers; topics have a handful, and hostile ones must not fill memory."""
+
+_MAX_DETAIL = 500
+"""Characters of a rejection that lists columns."""
 
 _Outcome = TypeVar("_Outcome")
 
@@ -101,20 +117,32 @@ class _Rules:
 
     Args:
         casts: columns that become TIMESTAMPTZ.
-        instant: the column whose UTC day is the table partition.
+        nulls_failed_casts: values that cannot be cast become NULL.
+        instant: the column whose UTC hour, day or month is the table partition.
+        value: the column whose value is the table partition.
+        is_frozen: no message changes a table that is there.
         foreign: columns of the table whose SQL type is never staged (UUID, HUGEINT, …), with that type.
         max_columns: columns that the table may grow to by messages.
+        max_repeated_bytes: of one message's key or headers, in all of its rows.
     """
 
     casts: frozenset[str]
+    nulls_failed_casts: bool
     instant: str | None
+    value: str | None
+    is_frozen: bool
     metadata: tuple[str, ...]
     foreign: Mapping[str, str]
     max_columns: int
+    max_repeated_bytes: int
 
     def is_instant(self, name: str) -> bool:
-        """Whether a folded name is the partition column's."""
+        """Whether a folded name is that of the column whose time is the table partition."""
         return self.instant is not None and name == fold(self.instant)
+
+    def is_value(self, name: str) -> bool:
+        """Whether a folded name is that of the column whose value is the table partition."""
+        return self.value is not None and name == fold(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +200,16 @@ class TablePlan:
         """Whether the pipeline's YAML casts this column."""
         return fold(name) in self._rules.casts
 
+    @property
+    def nulls_failed_casts(self) -> bool:
+        """Whether a value that a declared cast refuses becomes NULL; otherwise its message is rejected."""
+        return self._rules.nulls_failed_casts
+
+    @property
+    def max_repeated_bytes(self) -> int:
+        """How large one message's key or headers may become by standing in all of its rows."""
+        return self._rules.max_repeated_bytes
+
     def committed(self) -> "TablePlan":
         """The plan to go on with once this one's changes are in the catalog."""
         return replace(self, base=self.table, _extended={}, _sources={}) if self.changes else self
@@ -183,6 +221,8 @@ class TablePlan:
         grown = _grown(self.target, offered, self._rules, is_new=self.base is None)
         if isinstance(grown, Rejection):
             return grown
+        if self._rules.is_frozen and grown != self.target and any(map(_is_own, self.target.names)):
+            return _frozen(self.target, grown)
         return self if grown == self.target else replace(self, target=grown, _extended={}, _sources={})
 
 
@@ -194,12 +234,17 @@ def plan_for(config: PipelineConfig, base: TableSchema | None) -> TablePlan:
     """
     held = {} if base is None else {column.name: arrow_type(column.sql_type) for column in base.columns}
     columns = () if base is None else base.columns
+    by = config.partition_by
     rules = _Rules(
         casts=frozenset(fold(name) for name in config.columns),
-        instant=None if config.partition_by is None else config.partition_by.column,
+        nulls_failed_casts=config.on_cast_error == "null",
+        instant=by.column if by is not None and by.unit != "value" else None,
+        value=by.column if by is not None and by.unit == "value" else None,
+        is_frozen=config.schema_policy == "freeze",
         metadata=config.metadata_columns,
         foreign={fold(column.name): column.sql_type for column in columns if held[column.name] is None},
         max_columns=config.limits.max_columns + len(config.metadata_columns),
+        max_repeated_bytes=config.limits.max_logical_bytes,
     )
     for column in columns:
         _check_column(column, _demanded_type(fold(column.name), rules))
@@ -252,6 +297,8 @@ def _offered_type(column: pa.Field, name: str, rules: _Rules) -> pa.DataType | R
     if rules.is_instant(name) and kind not in (TIMESTAMPTZ, pa.null()):
         advice = f" (declare `columns: {{{column.name}: timestamptz}}`)" if _is_castable(kind) else ""
         return _conflict(column.name, sql_text(TIMESTAMPTZ), column.type, advice)
+    if rules.is_value(name) and not (is_partitionable(kind) or pa.types.is_null(kind)):
+        return Rejection(Reason.SCHEMA_CONFLICT, f"column {column.name}: no table is partitioned by {column.type}")
     return kind
 
 
@@ -267,6 +314,11 @@ def _grown(target: pa.Schema, offered: Mapping[str, pa.Field], rules: _Rules, *,
         if not pa.types.is_null(kind):
             added += held is None
             fields[name] = pa.field(column.name if held is None else held.name, kind)
+    if is_new and rules.value is not None and fold(rules.value) not in fields:
+        return Rejection(
+            Reason.SCHEMA_CONFLICT,
+            f"the message would make the table, and has no typed column {rules.value} to part it",
+        )
     if is_new and rules.instant is not None:
         fields.setdefault(fold(rules.instant), pa.field(rules.instant, TIMESTAMPTZ))
     if added and len(fields) > rules.max_columns:
@@ -276,6 +328,18 @@ def _grown(target: pa.Schema, offered: Mapping[str, pa.Field], rules: _Rules, *,
     if is_new:
         fields = {name: item for name, item in fields.items() if name not in METADATA_TYPES}
     return _with_metadata(pa.schema(fields.values()), rules)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a column is the messages', not one of arrow_ingest's."""
+    return fold(name) not in METADATA_TYPES
+
+
+def _frozen(target: pa.Schema, grown: pa.Schema) -> Rejection:
+    """What a message brings that a frozen table does not take."""
+    held = {item.name: item.type for item in target}
+    news = [f"{item.name} {sql_text(item.type)}" for item in grown if held.get(item.name) != item.type]
+    return Rejection(Reason.SCHEMA_FROZEN, f"new to the table: {', '.join(news)}"[:_MAX_DETAIL])
 
 
 def _with_metadata(target: pa.Schema, rules: _Rules) -> pa.Schema:

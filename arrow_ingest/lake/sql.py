@@ -5,8 +5,10 @@ The lake is always attached as ``lake``; our own tables are in its schema ``arro
 
 from collections.abc import Iterable, Mapping
 
-from arrow_ingest.config import PartitionBy
 from arrow_ingest.lake.schema import AddColumn, Column, CreateTable, SchemaChange, Widen
+from arrow_ingest.lake.time_partitions import TRANSFORMS, next_start, start_of_key
+from arrow_ingest.lake.value_partitions import text_of_key
+from arrow_ingest.table_shape import PartitionBy
 
 LAKE = "lake"
 """The name that the lake is attached as."""
@@ -115,9 +117,29 @@ def set_partitioned_by(table: str, partition_by: PartitionBy) -> str:
     >>> print(set_partitioned_by(in_lake("main", "t"), PartitionBy(column="ts", unit="day", start=date(2026, 1, 1))))
     ALTER TABLE lake."main"."t" SET PARTITIONED BY (year("ts"), month("ts"), day("ts"))
     """
-    transforms = {"day": ("year", "month", "day")}[partition_by.unit]
-    keys = ", ".join(f"{transform}({quoted(partition_by.column)})" for transform in transforms)
+    column = quoted(partition_by.column)
+    if partition_by.unit == "value":
+        return f"ALTER TABLE {table} SET PARTITIONED BY ({column})"
+    keys = ", ".join(f"{transform}({column})" for transform in TRANSFORMS[partition_by.unit])
     return f"ALTER TABLE {table} SET PARTITIONED BY ({keys})"
+
+
+def in_partition(partition_by: PartitionBy, key: str) -> str:
+    """The condition that selects a table partition by its key, in whatever time zone the session runs.
+
+    >>> print(in_partition(PartitionBy(column="team", unit="value"), "it's 5 %25"))
+    "team" = 'it''s 5 %'
+    >>> from datetime import date
+    >>> print(in_partition(PartitionBy(column="ts", unit="hour", start=date(2026, 1, 1)), "2026-11-04-23:00"))
+    "ts" >= TIMESTAMPTZ '2026-11-04 23:00:00+00' AND "ts" < TIMESTAMPTZ '2026-11-05 00:00:00+00'
+    """
+    column = quoted(partition_by.column)
+    if partition_by.unit == "value":
+        return f"{column} = {literal(text_of_key(key))}"
+    start = start_of_key(key, partition_by.unit)
+    stop = next_start(start, partition_by.unit)
+    low, high = (f"TIMESTAMPTZ '{at:%Y-%m-%d %H:%M:%S}+00'" for at in (start, stop))
+    return f"{column} >= {low} AND {column} < {high}"
 
 
 def _option(name: str, value: str | int) -> str:

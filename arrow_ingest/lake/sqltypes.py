@@ -132,6 +132,10 @@ def list_of(item: pa.DataType) -> pa.ListType:
     return pa.list_(pa.field("element", item))
 
 
+HEADERS = list_of(pa.struct([("key", pa.string()), ("value", pa.binary())]))
+"""A message's Kafka headers: a name may come more than once, and a value be missing."""
+
+
 def sql_text(kind: pa.DataType) -> str:
     """DuckDB's text of a storable type; names inside a STRUCT are always quoted.
 

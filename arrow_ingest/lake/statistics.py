@@ -3,10 +3,13 @@
 Independent of the ledger: this counts what DuckLake has registered, whoever registered it.
 """
 
-from arrow_ingest.config import LakeConfig, PartitionBy
+from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
+from arrow_ingest.lake.time_partitions import key_of_time
+from arrow_ingest.lake.value_partitions import key_of_text
+from arrow_ingest.table_shape import PartitionBy
 from arrow_ingest.values import Reason
 
 METADATA = f"__ducklake_metadata_{LAKE}"
@@ -29,14 +32,22 @@ WHERE lower(s.schema_name) = lower($schema) AND lower(t.table_name) = lower($tab
 GROUP BY f.data_file_id, f.record_count
 """
 
-_BY_DAY = f"""
-SELECT strftime(CAST(least AS TIMESTAMPTZ), '%Y-%m-%d') AS day, CAST(sum(remaining) AS BIGINT)
+_BY_TIME = f"""
+SELECT CASE WHEN year(CAST(least AS TIMESTAMPTZ)) BETWEEN 1 AND 9999 THEN
+           date_trunc($unit, CAST(least AS TIMESTAMPTZ)) END AS start, CAST(sum(remaining) AS BIGINT)
 FROM ({_FILES}) LEFT JOIN (
     SELECT x.data_file_id, x.min_value AS least
     FROM {METADATA}.ducklake_file_column_stats x
     JOIN {METADATA}.ducklake_column c ON c.table_id = x.table_id AND c.column_id = x.column_id
-    WHERE c.column_name = $column AND c.parent_column IS NULL AND c.end_snapshot IS NULL
+    WHERE lower(c.column_name) = lower($column) AND c.parent_column IS NULL AND c.end_snapshot IS NULL
 ) USING (data_file_id)
+GROUP BY ALL
+"""
+
+
+_BY_VALUE = f"""
+SELECT p.partition_value, CAST(sum(remaining) AS BIGINT)
+FROM ({_FILES}) LEFT JOIN {METADATA}.ducklake_file_partition_value p USING (data_file_id)
 GROUP BY ALL
 """
 
@@ -44,8 +55,9 @@ GROUP BY ALL
 def rows_by_partition(lake: Lake, table: LakeConfig, partition_by: PartitionBy | None) -> dict[str | None, int]:
     """Rows per table partition, by its key, in the snapshot of the open transaction; empty when there is no file.
 
-    A file lies in one partition, so the least value of the partition column tells which; no value: all are NULL. The
-    catalog's own partition values do not tell: added files carry one key index three times (DuckDB 1.5.5).
+    A file lies in one partition, so the least value of a time column tells which: none, or one outside of the years
+    that have partitions, the NULL partition. The catalog's own partition values do not tell where there are several:
+    added files carry one key index as often as there are transforms (DuckDB 1.5.5).
     Rows that somebody else let DuckLake inline are not in files and not counted; `verify` counts them.
     """
     [(snapshot,)] = lake.execute("SELECT id FROM ducklake_current_snapshot(?)", [LAKE])
@@ -53,7 +65,11 @@ def rows_by_partition(lake: Lake, table: LakeConfig, partition_by: PartitionBy |
     if partition_by is None:
         [(rows,)] = lake.execute(f"SELECT CAST(sum(remaining) AS BIGINT) FROM ({_FILES})", named)
         return {} if rows is None else {None: rows}
-    return dict(lake.execute(_BY_DAY, {**named, "column": partition_by.column}))
+    if partition_by.unit == "value":
+        return {None if text is None else key_of_text(text): rows for text, rows in lake.execute(_BY_VALUE, named)}
+    named |= {"column": partition_by.column, "unit": partition_by.unit}
+    by_start = lake.execute(_BY_TIME, named)
+    return {None if start is None else key_of_time(start, partition_by.unit): rows for start, rows in by_start}
 
 
 def refused_messages(lake: Lake, table: LakeConfig, since: int) -> int:
