@@ -113,6 +113,27 @@ def test_a_suspended_lane_is_told_once_and_its_recovery_once(watch: Watch, recei
     assert receiver.titles == ["[events] lane 0 is suspended", "[events] recovered: lane 0 is suspended"]
 
 
+def test_dead_letters_over_the_budget_wait_for_the_run_that_may_end_suspended(
+    idle: Watch, receiver: AlertReceiver
+) -> None:
+    idle.tick()
+
+    @dg.op
+    def over_budget(context: dg.OpExecutionContext) -> None:
+        context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=Names.of(idle.config).table, check_name=Check.DEAD_LETTERS.value, passed=False
+            )
+        )
+        idle.tick()
+        assert receiver.titles == []
+
+    job = dg.GraphDefinition("drained", node_defs=[over_budget]).to_job()
+    assert job.execute_in_process(instance=idle.instance, tags=Names.of(idle.config).run_tags(0)).success
+    idle.tick()
+    assert receiver.titles == ["[events] check dead_letters failed"], "the run ended and its lane was not suspended"
+
+
 def test_dead_letters_that_the_next_run_covers_up_before_a_tick_are_told(watch: Watch, receiver: AlertReceiver) -> None:
     watch.tick()
     send_garbage(watch.config)
