@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from arrow_ingest.lake.instants import to_instants
 from arrow_ingest.lake.retype import retyped
 from arrow_ingest.lake.schema import TablePlan, plan_for
 from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, storable
+from arrow_ingest.table_shape import DEFAULT_METADATA_COLUMNS
 from arrow_ingest.values import Copies, CopyCause, Reason, Rejection
 from arrow_ingest_tests.arrow_strategies import arrays, record_batches, supported_types
 from arrow_ingest_tests.plain_values import as_stored, plain_values
@@ -308,3 +310,103 @@ def test_what_lies_under_a_null_does_not_count() -> None:
 def test_an_instant_of_any_zone_has_one_type_in_the_table() -> None:
     batch = pa.record_batch({"ts": pa.array([5], pa.timestamp("s", "Asia/Tokyo"))})
     assert accepted(conformed(batch)).batch.column("ts").type == TIMESTAMPTZ
+
+
+# Values that become NULL
+
+
+_SPELLINGS = (
+    st.sampled_from(["2026", "0000", "9999", "1900", "2000", "2024", "202"]),
+    st.sampled_from(["-01", "-02", "-04", "-12", "-13", "-00"]),
+    st.sampled_from(["-01", "-28", "-29", "-30", "-31", "-32", "-5"]),
+    st.sampled_from(["", "T", " ", "t", "x"]),
+    st.sampled_from(["00", "23", "24", ""]),
+    st.sampled_from(["", ":59", ":60"]),
+    st.sampled_from(["", ":59", ":60", ":59.1", ":59,123456789", ":59."]),
+    st.sampled_from(["", "Z", "z", "+01", "-0100", "+23:59", "+24:00", "+01:60", " UTC"]),
+)
+
+
+@given(st.lists(st.one_of(st.none(), st.tuples(*_SPELLINGS).map("".join), st.text(max_size=5)), max_size=6))
+def test_exactly_the_values_that_cannot_be_cast_become_null(texts: list[str | None]) -> None:
+    done = accepted(
+        conformed(
+            pa.record_batch({"at": pa.array(texts, pa.string())}), columns={"at": "timestamptz"}, on_cast_error="null"
+        )
+    )
+    alone = [_cast_alone(text) for text in texts]
+    assert done.batch.column("at").cast(pa.int64()).to_pylist() == alone
+    assert done.nulled == alone.count(None) - texts.count(None)
+
+
+def _cast_alone(text: str | None) -> int | None:
+    try:
+        [instant] = to_instants(pa.array([text], pa.string())).cast(pa.int64()).to_pylist()
+    except pa.ArrowInvalid:
+        return None
+    return int(instant) if instant is not None else None
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        *(column for column in BEYOND if column.type != pa.timestamp("ns")),
+        pa.array(["soon"]).dictionary_encode(),
+        pa.array(["soon"], pa.string_view()),
+        pa.array([2**62 // 86_400_000 * 86_400_000], pa.int64()).view(pa.date64()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_value_of_any_type_that_is_cast_becomes_null_and_is_counted(column: pa.Array) -> None:
+    both = pa.record_batch({"ts": column, "other": column})
+    settings: dict[str, Any] = {"columns": {"ts": "timestamptz"}, "on_cast_error": "null"}
+    done = accepted(conformed(both.select(["ts"]), **settings))
+    assert (done.batch.column("ts").null_count, done.nulled) == (1, 1)
+    if pa.types.is_temporal(column.type):
+        refused = conformed(both, **settings)
+        assert isinstance(refused, Rejection), "only declared casts may lose a value"
+        assert "column other" in refused.detail
+
+
+def test_values_that_fit_are_not_touched_by_leniency() -> None:
+    batch = pa.record_batch({"ts": pa.array([1, None], TIMESTAMPTZ)})
+    done = accepted(conformed(batch, columns={"ts": "timestamptz"}, on_cast_error="null"))
+    assert addresses(done.batch.column("ts")) == addresses(batch.column("ts"))
+    assert (done.nulled, done.copies.by_cause) == (0, {})
+
+
+# Key and headers
+
+
+def test_key_and_headers_stand_in_every_row_and_are_asked_for_only_then() -> None:
+    batch = pa.record_batch({"a": [1, 2]})
+    asked: list[str] = []
+
+    def key() -> bytes:
+        asked.append("key")
+        return b"\x00\xff"
+
+    stamped = replace(stamp(), key=key, headers=lambda: (("h", b"1"), ("h", None)))
+    plain = conform(batch, plan(batch.schema), stamped, first_row=0)
+    assert "_kafka_key" not in accepted(plain).batch.schema.names
+    assert not asked
+    columns = [*DEFAULT_METADATA_COLUMNS, "_kafka_key", "_kafka_headers"]
+    wide = plan(batch.schema, metadata_columns=columns)
+    rows = accepted(conform(batch, wide, stamped, first_row=0)).batch.select(["_kafka_key", "_kafka_headers"])
+    headers = [{"key": "h", "value": b"1"}, {"key": "h", "value": None}]
+    assert rows.to_pylist() == [{"_kafka_key": b"\x00\xff", "_kafka_headers": headers}] * 2
+    rows.validate(full=True)
+    nothing = accepted(conform(batch, wide, stamp(), first_row=0)).batch.select(["_kafka_key", "_kafka_headers"])
+    assert nothing.to_pylist() == [{"_kafka_key": None, "_kafka_headers": []}] * 2
+
+
+def test_a_key_that_would_fill_memory_with_its_rows_is_refused() -> None:
+    batch = pa.record_batch({"a": pa.nulls(1_000, pa.int8())})
+    wide = plan(
+        batch.schema,
+        metadata_columns=[*DEFAULT_METADATA_COLUMNS, "_kafka_key"],
+        limits={"max_logical_bytes": 1_000_000},
+    )
+    refused = conform(batch, wide, replace(stamp(), key=lambda: bytes(2_000)), first_row=0)
+    assert isinstance(refused, Rejection)
+    assert refused.reason is Reason.LOGICAL_SIZE

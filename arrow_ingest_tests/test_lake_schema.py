@@ -317,3 +317,56 @@ def test_what_a_plan_has_taken_once_it_takes_for_ever(incoming: list[pa.Schema])
         assert grown.extend(schema) is grown
         assert len(grown.sources(schema)) == len(grown.target)
     assert len({fold(name) for name in grown.target.names}) == len(grown.target)
+
+
+# Freeze
+
+
+@pytest.mark.parametrize(
+    ("news", "named"),
+    [
+        ({"b": pa.int64()}, "b BIGINT"),
+        ({"a": pa.int64()}, "a BIGINT"),
+        ({"s": pa.struct([("x", pa.int32()), ("y", pa.string())])}, '"y" VARCHAR'),
+    ],
+    ids=["column", "widening", "struct field"],
+)
+def test_a_frozen_table_takes_nothing_new_and_misses_nothing(news: dict[str, pa.DataType], named: str) -> None:
+    made = accepted(
+        plan(schema_policy="freeze").extend(
+            pa.schema([("a", pa.int32()), ("s", pa.struct([("x", pa.int32())])), ("later", pa.null())])
+        )
+    )
+    for frozen in (made, made.committed(), plan(made.table, schema_policy="freeze")):
+        refused = frozen.extend(pa.schema(list(news.items())))
+        assert isinstance(refused, Rejection)
+        assert refused.reason is Reason.SCHEMA_FROZEN
+        assert named in refused.detail
+        assert frozen.extend(pa.schema([("A", pa.int8())])) is frozen
+
+
+@given(st.lists(schemas(), min_size=1, max_size=4))
+def test_a_frozen_table_takes_what_would_change_nothing(incoming: list[pa.Schema]) -> None:
+    frozen, evolving = plan(schema_policy="freeze"), plan()
+    first = frozen.extend(incoming[0])
+    if isinstance(first, Rejection) or not set(first.target.names) - set(METADATA):
+        return
+    made = accepted(evolving.extend(incoming[0]))
+    assert first.target == made.target
+    for schema in incoming[1:]:
+        outcome, evolved = first.extend(schema), made.extend(schema)
+        assert (outcome is first) == (evolved is made)
+
+
+def test_a_table_by_value_is_made_by_a_message_that_has_the_column() -> None:
+    by_value = plan(partition_by={"column": "team", "unit": "value"})
+    for refused in (
+        pa.schema([("a", pa.int8())]),
+        pa.schema([("team", pa.null())]),
+        pa.schema([("Team", pa.float64())]),
+    ):
+        outcome = by_value.extend(refused)
+        assert isinstance(outcome, Rejection)
+        assert outcome.reason is Reason.SCHEMA_CONFLICT
+    made = accepted(by_value.extend(pa.schema([("Team", pa.int8())])))
+    assert made.extend(pa.schema([("team", pa.null())])) is made
