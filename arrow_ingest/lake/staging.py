@@ -21,6 +21,7 @@ from arrow_ingest.errors import CatalogUnavailable, StageFailed
 from arrow_ingest.lake.partition import PartitionSlice
 from arrow_ingest.lake.row_groups import RowGroupFile
 from arrow_ingest.lake.session import data_root
+from arrow_ingest.lake.sqltypes import fold
 from arrow_ingest.values import StagedFile
 
 _FILES_PER_PARTITION = 2
@@ -269,7 +270,9 @@ class Stager:
         """Write one row group and let go of its rows, whatever comes of it."""
         try:
             if self._failure is None:
-                open_file.file.write(pa.Table.from_batches(group.batches))
+                rows = pa.Table.from_batches(group.batches)
+                names = names_in_file(rows.schema.names, open_file.partition.hive_path)
+                open_file.file.write(rows.rename_columns(names))
         except Exception as error:  # noqa: BLE001  whatever it is, `close` raises it
             self._fail(error, group.sources)
         group.batches.clear()
@@ -313,6 +316,20 @@ def file_name(lane: int, commit_id: str, number: int) -> str:
     with an internal error, which ends the session.
     """
     return f"lane-{lane}-{commit_id}-{number}.parquet"
+
+
+def names_in_file(names: Iterable[str], hive_path: str) -> list[str]:
+    """How a file spells its columns: as the table does, save those that are called like a folder of a transform.
+
+    DuckDB takes a column ``year`` below a folder ``year=2026`` for the folder's value, and DuckLake refuses the file.
+    Names match whatever their case, but folders only as they are spelled (DuckDB 1.5.5).
+
+    >>> names_in_file(["Year", "n"], "year=2026/month=11"), names_in_file(["year"], "year=2026")
+    (['YEAR', 'n'], ['year'])
+    """
+    folders = [folder.partition("=")[0] for folder in hive_path.split("/")]
+    is_of_time = folders[:2] == ["year", "month"]  # a table partitioned by a column's values has one folder
+    return [name.upper() if is_of_time and fold(name) in folders else name for name in names]
 
 
 def _cut(rows: pa.RecordBatch, parquet: Parquet) -> Iterator[tuple[pa.RecordBatch, int]]:

@@ -139,6 +139,8 @@ class OpenBatch:
             offset=message.offset,
             timestamp_ms=message.timestamp_ms,
             inserted_at=self._inserted_at,
+            key=message.key,
+            headers=message.headers,
         )
         made = rows_of(message.payload, self._config, self._plan, stamp)
         if isinstance(made, Rejection):
