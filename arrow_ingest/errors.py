@@ -11,6 +11,7 @@
     │   ├── CatalogUnavailable         the catalog or the data path cannot be reached
     │   │   └── LakeNotMade            there is nothing to read yet: the first run makes it
     │   ├── LaneBusy                   another run holds the lane's lock
+    │   ├── LaneLockLost               the lane's lock was released under this run: another run may hold it
     │   ├── CommitConflict             other transactions won every retry
     │   └── Replan                     the table changed under the micro-batch: stage it again from the log
     │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
@@ -116,6 +117,13 @@ class LaneBusy(TransientError):
         super().__init__(f"lane {lane} of {pipeline} is being drained by another run{f' ({holder})' if holder else ''}")
         self.pipeline = pipeline
         self.lane = lane
+
+
+class LaneLockLost(TransientError):
+    """The session that held this run's lane lock ended; the run ends too, and the next one takes the lock again."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the lane's lock was lost, so nothing more is committed by this run: {detail}")
 
 
 class CommitConflict(TransientError):

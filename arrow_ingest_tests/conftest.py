@@ -1,4 +1,4 @@
-"""Fixtures that more than one room's tests use: a real broker and topics on it."""
+"""Fixtures that more than one room's tests use: a real broker and topics on it, real catalogs."""
 
 import itertools
 import os
@@ -10,6 +10,7 @@ import pytest
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest_tests.postgres import PostgresServer, programs
 
 _numbers = itertools.count()
 
@@ -33,3 +34,23 @@ def topic(broker: EmbeddedBroker) -> Callable[..., str]:
         return name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole test run; a test makes a database of its own."""
+    folder = programs()
+    if folder is None:
+        missing = "there is no PostgreSQL on this machine: apt install postgresql"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    with PostgresServer(folder) as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty catalog: what takes it runs once per kind (`make test`, `make test-postgres`)."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return f"postgres:{server.new_database()}"

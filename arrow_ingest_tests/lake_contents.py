@@ -23,13 +23,19 @@ EVENT_COLUMNS = "uuid, event, distinct_id, team_id, project_id, properties, elem
 IDENTITY = "_kafka_generation, _kafka_partition, _kafka_offset, _kafka_row"
 
 
-def pipeline(tmp_path: Path, bootstrap_servers: str, topic: str, **settings: Any) -> PipelineConfig:
-    """The default pipeline's shape over a lake in ``tmp_path``; ``settings`` replace top-level keys."""
+def pipeline(
+    tmp_path: Path, bootstrap_servers: str, topic: str, *, catalog: str | None = None, **settings: Any
+) -> PipelineConfig:
+    """The default pipeline's shape over a lake in ``tmp_path``; ``settings`` replace top-level keys.
+
+    Args:
+        catalog: its address; None: a SQLite file in ``tmp_path``.
+    """
     attributes: dict[str, Any] = {
         "name": "events",
         "kafka": {"topic": topic, "bootstrap_servers": bootstrap_servers},
         "lake": {
-            "catalog": f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}",
+            "catalog": catalog or f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}",
             "data_path": str(tmp_path / "lake" / "data"),
             "table": "events",
         },

@@ -32,8 +32,8 @@ def generator() -> EventGenerator:
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: Any, topic: Any) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS))
+def config(tmp_path: Path, broker: Any, topic: Any, catalog: str) -> PipelineConfig:
+    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog)
 
 
 def test_every_row_arrives_once_at_its_place(config: PipelineConfig, generator: EventGenerator) -> None:
@@ -52,13 +52,12 @@ def test_a_second_drain_finds_nothing_to_do(config: PipelineConfig, generator: E
     assert_holds_exactly(config, generator, MESSAGES)
 
 
-@pytest.mark.parametrize("flush_bytes", ["1KiB", "100KiB", "64MiB"])
+@pytest.mark.parametrize("flush_bytes", [1_000, 100_000, 64_000_000])
 def test_any_split_into_commits_gives_the_same_table(
-    tmp_path: Path, broker: Any, topic: Any, generator: EventGenerator, flush_bytes: str
+    config: PipelineConfig, generator: EventGenerator, flush_bytes: int
 ) -> None:
-    config = pipeline(
-        tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), flush={"max_bytes": flush_bytes}
-    )
+    flush = config.flush.model_copy(update={"max_bytes": flush_bytes})
+    config = config.model_copy(update={"flush": flush})
     produce(config, generator, range(MESSAGES))
     drained(config)
     assert_holds_exactly(config, generator, MESSAGES)

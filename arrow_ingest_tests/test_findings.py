@@ -41,8 +41,8 @@ def generator() -> EventGenerator:
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS))
+def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any, catalog: str) -> PipelineConfig:
+    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog)
 
 
 @pytest.fixture
@@ -90,12 +90,13 @@ def test_poison_becomes_one_dead_letter_whole_and_the_good_ones_go_on(
 
 
 def test_dead_letters_over_the_budget_suspend_the_lane_until_it_is_resumed(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any, generator: EventGenerator
+    tmp_path: Path, broker: EmbeddedBroker, topic: Any, catalog: str, generator: EventGenerator
 ) -> None:
     config = pipeline(
         tmp_path,
         broker.bootstrap_servers,
         topic(partitions=PARTITIONS),
+        catalog=catalog,
         dead_letters={"max_per_run": 2, "max_share": 0.1},
     )
     produce(config, generator, range(4))
@@ -203,10 +204,14 @@ def test_a_topic_made_again_suspends_and_rebase_goes_on_as_a_new_generation(
 
 
 def test_a_topic_made_again_goes_on_by_itself_where_the_yaml_says_so(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any, generator: EventGenerator
+    tmp_path: Path, broker: EmbeddedBroker, topic: Any, catalog: str, generator: EventGenerator
 ) -> None:
     config = pipeline(
-        tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), on_topic_recreated="new_generation"
+        tmp_path,
+        broker.bootstrap_servers,
+        topic(partitions=PARTITIONS),
+        catalog=catalog,
+        on_topic_recreated="new_generation",
     )
     produce(config, generator, range(4))
     drained(config)

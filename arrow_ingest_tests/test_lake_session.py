@@ -155,7 +155,7 @@ def test_catalog_that_cannot_be_opened_is_unavailable(tmp_path: Path, obstacle: 
         open_lake(lake)
 
 
-@pytest.mark.parametrize("catalog", ["postgres:host=db password=secret", "duckdb:lake.db", "sqlite:"])
+@pytest.mark.parametrize("catalog", ["mysql:host=db", "duckdb:lake.db", "sqlite:", "postgres:", "postgres:hots=db"])
 def test_unknown_kind_of_catalog_is_a_setting_to_correct_and_no_secret_is_shown(catalog: str) -> None:
     with pytest.raises(ConfigError, match=r"lake\.catalog") as refused:
         catalog_of(LakeConfig(catalog=catalog, data_path="data", table="events"))

@@ -26,9 +26,11 @@ from arrow_ingest.errors import (
     StatementRefused,
 )
 from arrow_ingest.lake import ledger
+from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.lanes import move_lane
 from arrow_ingest.lake.ledger import LedgerRow
+from arrow_ingest.lake.retry import pause_seconds
 from arrow_ingest.lake.schema import TablePlan
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.sql import LAKE, change_table, in_lake
@@ -51,9 +53,6 @@ STALE_AFTER = timedelta(days=7) / 4
 MAX_ATTEMPTS = 10
 RETRY_SECONDS = 60.0
 """No attempt begins later than this after the first one."""
-
-_PAUSE_SECONDS = (0.05, 2.0)
-"""The first pause between attempts at its longest, and the longest of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +103,15 @@ class Committed:
 
 
 class Committer:
-    """Commits micro-batches over one session, which it opens on the first commit and again after any error."""
+    """Commits micro-batches over one session, which it opens on the first commit and again after any error.
 
-    def __init__(self, lake: LakeConfig) -> None:
+    Args:
+        lane_lock: looked at before each transaction; None: the caller relies on the fence alone.
+    """
+
+    def __init__(self, lake: LakeConfig, lane_lock: LaneLock | None = None) -> None:
         self._config = lake
+        self._lane_lock = lane_lock
         self._lake: Lake | None = None
         self._is_unanswered = False
 
@@ -130,6 +134,7 @@ class Committer:
 
         Raises:
             LaneFenced: the lane's row is not ``batch.before``; nothing was committed.
+            LaneLockLost: another run may have the lane; nothing was committed.
             Replan: the table is not ``batch.plan.base``; nothing was committed, stage again from the log.
             StagedTooLongAgo: the same, because of the files' age.
             StageFailed: the catalog refuses a file; nothing was committed.
@@ -145,6 +150,8 @@ class Committer:
                 row = self._landed(batch) if attempt > 1 else None
                 if row is None:
                     check_age(batch.staged_at, datetime.now(UTC), stale_after)
+                    if self._lane_lock is not None:
+                        self._lane_lock.check()
                     row = self._attempt(batch, at)
                 return Committed(*row, seconds=time.monotonic() - started, attempts=attempt)
             except (CommitConflict, CatalogUnavailable) as failure:
@@ -198,16 +205,6 @@ def check_age(staged_at: datetime | None, now: datetime, stale_after: timedelta)
     """
     if staged_at is not None and now - staged_at > stale_after:
         raise StagedTooLongAgo(f"files staged at {staged_at:%Y-%m-%d %H:%M} UTC are too old to be committed safely")
-
-
-def pause_seconds(attempt: int, jitter: float) -> float:
-    """How long to wait after a failed attempt: doubling, bounded, and anything from nothing to that.
-
-    >>> [pause_seconds(attempt, jitter=1.0) for attempt in (1, 2, 3, 9)]
-    [0.05, 0.1, 0.2, 2.0]
-    """
-    first, longest = _PAUSE_SECONDS
-    return jitter * min(longest, first * 2.0 ** (attempt - 1))
 
 
 def _write(lake: Lake, batch: MicroBatch, committed_at: datetime, at: Callable[[Point], None]) -> None:

@@ -1,17 +1,25 @@
 """DuckDB's exceptions to ours: the only place that tells them apart."""
 
+import re
+
 import duckdb
 
 from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, CommitConflict, StatementRefused
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
 
+_LOST_ON_POSTGRESQL = re.compile(
+    r"error:\s+(duplicate key value violates unique constraint|could not serialize access|deadlock detected)"
+)
+"""As the server says it, behind the text of the statement. The first: two writers chose the same snapshot id."""
+
 
 def is_conflict(error: duckdb.Error) -> bool:
     """Whether another transaction was first, so that the same one may pass when it is tried again.
 
     A lost race has no class of its own: SQLite says that the database is locked, DuckLake and DuckDB speak of a
-    conflict.
+    conflict, PostgreSQL of a key that is there already (DuckLake tries that ten times over by itself) or of access that
+    cannot be serialized.
 
     >>> is_conflict(duckdb.TransactionException("Failed to flush changes into DuckLake: database is locked"))
     True
@@ -21,7 +29,9 @@ def is_conflict(error: duckdb.Error) -> bool:
     if isinstance(error, _REFUSED):
         return False
     text = str(error).lower()
-    return "database is locked" in text or (isinstance(error, duckdb.TransactionException) and "conflict" in text)
+    if "database is locked" in text or _LOST_ON_POSTGRESQL.search(text):
+        return True
+    return isinstance(error, duckdb.TransactionException) and "conflict" in text
 
 
 def wrapped(error: duckdb.Error, doing: str) -> ArrowIngestError:

@@ -65,11 +65,14 @@ def create_lane(lake: Lake, state: LaneState) -> None:
     """
     table = lane_table(state.pipeline, state.lane)
     values = _row_of(state)
-    with lake.transaction():
+
+    def create() -> None:
         if state.lane in _lane_numbers(lake, state.pipeline):
             raise LaneFenced(state.pipeline, state.lane)
         lake.execute(create_table(table, COLUMNS))
         lake.execute(insert(table, COLUMNS), [values[column.name] for column in COLUMNS])
+
+    lake.write(create)
 
 
 def move_lane(lake: Lake, before: LaneState, after: LaneState) -> None:
@@ -96,8 +99,7 @@ def suspend(lake: Lake, state: LaneState, reason: SuspendReason, detail: str) ->
         LaneFenced: the lane moved on meanwhile.
     """
     after = replace(state, suspended=reason, reason=detail)
-    with lake.transaction():
-        move_lane(lake, state, after)
+    lake.write(lambda: move_lane(lake, state, after))
     return after
 
 
@@ -117,10 +119,7 @@ def resume(lake: Lake, state: LaneState, *, positions: Mapping[int, Position] | 
         raise ValueError(f"partitions {back} would go back, and their rows would come twice")
     known = {part: state.offsets.get(part, after.offsets[part]) for part in after.offsets}
     given_up = ranges_between(known, after.offsets)
-    with lake.transaction():
-        move_lane(lake, state, after)
-        if given_up:
-            ledger.append(lake, _ledger_row(after, CommitKind.GAP, given_up, run_id))
+    _move_and_record(lake, state, after, _ledger_row(after, CommitKind.GAP, given_up, run_id) if given_up else None)
     return after
 
 
@@ -138,10 +137,17 @@ def rebase(lake: Lake, state: LaneState, *, topic_id: str, positions: Mapping[in
         suspended=None,
         reason="",
     )
-    with lake.transaction():
-        move_lane(lake, state, after)
-        ledger.append(lake, _ledger_row(after, CommitKind.REBASE, (), run_id))
+    _move_and_record(lake, state, after, _ledger_row(after, CommitKind.REBASE, (), run_id))
     return after
+
+
+def _move_and_record(lake: Lake, before: LaneState, after: LaneState, row: LedgerRow | None) -> None:
+    def move() -> None:
+        move_lane(lake, before, after)
+        if row is not None:
+            ledger.append(lake, row)
+
+    lake.write(move)
 
 
 def _ledger_row(state: LaneState, kind: CommitKind, ranges: tuple[OffsetRange, ...], run_id: str) -> LedgerRow:

@@ -6,10 +6,11 @@ from pathlib import Path
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import CatalogUnavailable, LakeNotMade, LayoutMismatch
 from arrow_ingest.lake import durable
-from arrow_ingest.lake.catalog import SqliteCatalog, catalog_of
+from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.lanes import read_lanes
 from arrow_ingest.lake.session import data_root, open_lake
+from arrow_ingest.lake.sqlite_catalog import SqliteCatalog
 from arrow_ingest.lake.tables import is_registered
 
 

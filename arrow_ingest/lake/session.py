@@ -4,20 +4,28 @@ Every session is in-process, runs in UTC, inlines nothing that is not told to, r
 has its settings locked. One thread uses it at a time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig
-from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, LakeNotMade, StatementRefused
+from arrow_ingest.errors import CatalogUnavailable, CommitConflict, LakeMismatch, LakeNotMade, StatementRefused
 from arrow_ingest.lake.catalog import Catalog, catalog_of
 from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.engine_errors import wrapped
+from arrow_ingest.lake.retry import pause_seconds
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, attach, literal
+
+WRITE_ATTEMPTS = 10
+"""How often a small transaction is tried: lanes that start at the same time make the same tables."""
+
+Written = TypeVar("Written")
 
 
 class Lake:
@@ -89,6 +97,25 @@ class Lake:
                 raise
             self.execute("COMMIT")
 
+    def write(self, statements: Callable[[], Written]) -> Written:
+        """A transaction around ``statements``, which are called again when another one was first.
+
+        For what may be tried again because it first looks at what the catalog holds by then. An answer that was lost
+        is not: the session is lost with it.
+
+        Raises:
+            CommitConflict: others were first in every one of `WRITE_ATTEMPTS`.
+            CatalogUnavailable: also by COMMIT, whose outcome is unknown then.
+        """
+        for attempt in range(1, WRITE_ATTEMPTS):
+            try:
+                with self.transaction():
+                    return statements()
+            except CommitConflict:
+                time.sleep(pause_seconds(attempt, random.random()))  # noqa: S311 - spreads attempts; nothing is secret
+        with self.transaction():
+            return statements()
+
 
 def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
     """Attach the lake, which is made on the first write.
@@ -106,7 +133,7 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
     data_path = _data_path(lake)
     session = Lake(connected((*catalog.extensions, "ducklake")), catalog)
     try:
-        with _attaching(catalog, read_only=read_only):
+        with nullcontext() if read_only else catalog.attach_lock():
             _attach(session, lake, data_path, read_only=read_only)
         _check_data_path(session, data_path)
         if read_only:
@@ -153,14 +180,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CatalogUnavailable(f"the data path {folder} cannot be made: {error.strerror}") from error
-
-
-def _attaching(catalog: Catalog, *, read_only: bool) -> AbstractContextManager[None]:
-    """A writer attaches under the transaction lock: the first ATTACH writes the catalog, and two may be the first."""
-    if read_only:
-        return nullcontext()
-    catalog.prepare()
-    return catalog.transaction_lock()
 
 
 def _attach_text(catalog: Catalog, data_path: str, *, read_only: bool) -> str:

@@ -8,7 +8,7 @@ and neither CHECKPOINT nor a flush moves them into files, which a rollback after
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from arrow_ingest.config import LakeConfig, PartitionBy, PipelineConfig
+from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import LakeMismatch
 from arrow_ingest.lake import ledger
 from arrow_ingest.lake.dead_letters import DEAD_LETTER_SCHEMA, dead_letter_table
@@ -16,6 +16,7 @@ from arrow_ingest.lake.schema import Column, TableSchema
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, create_table, in_lake, insert, own, quoted, select_columns
 from arrow_ingest.lake.sqltypes import sql_text
+from arrow_ingest.table_shape import PartitionBy
 
 LAYOUT_VERSION = 1
 """Counts changes to our own tables; a lake of a newer one is refused."""
@@ -66,7 +67,7 @@ def ensure(lake: Lake, config: PipelineConfig) -> None:
     _ensure_own_tables(lake)
     wanted = identity_of(config)
     if not _is_registered(lake, wanted):
-        _register(lake, config.lake, wanted)
+        lake.write(lambda: _register(lake, config.lake, wanted))
 
 
 def is_registered(lake: Lake, config: PipelineConfig) -> bool:
@@ -136,13 +137,9 @@ def _check_same(wanted: Identity, held: Identity) -> None:
 def _ensure_own_tables(lake: Lake) -> None:
     version = _layout_version(lake)
     if version is None:
-        with lake.transaction():
-            lake.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{quoted(OWN_SCHEMA)}")
-        with lake.transaction():
-            if _layout_version(lake) is None:
-                _set_options(lake)
-        with lake.transaction():
-            version = _layout_version(lake) or _create_own_tables(lake)
+        lake.write(lambda: lake.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{quoted(OWN_SCHEMA)}"))
+        lake.write(lambda: _set_options(lake))
+        version = lake.write(lambda: _layout_version(lake) or _create_own_tables(lake))
     if version > LAYOUT_VERSION:
         raise LakeMismatch(
             f"the lake's own tables have layout {version}, this arrow_ingest knows {LAYOUT_VERSION}: upgrade it"
@@ -155,6 +152,8 @@ def _set_options(lake: Lake) -> None:
     Two traps: an option cannot be set on what the same transaction made, and setting the inlining limit of a schema
     that holds a view kills the process. Hence between the schema and our tables, and only then.
     """
+    if _layout_version(lake) is not None:
+        return
     lake.execute(f"CALL {LAKE}.set_option('data_inlining_row_limit', ?, schema => ?)", [INLINED_ROWS, OWN_SCHEMA])
     lake.execute(f"CALL {LAKE}.set_option('auto_compact', false, schema => ?)", [OWN_SCHEMA])
 
@@ -181,21 +180,20 @@ def _is_registered(lake: Lake, wanted: Identity) -> bool:
 
 
 def _register(lake: Lake, table: LakeConfig, wanted: Identity) -> None:
-    with lake.transaction():
-        if _is_registered(lake, wanted):
-            return
-        letters = dead_letter_table(wanted.table)
-        for name in (wanted.table, letters):
-            if _columns_of(lake, wanted.schema, name) is not None:
-                raise LakeMismatch(
-                    f"table {wanted.schema}.{name} is there already and no pipeline made it: choose another lake.table"
-                )
-        lake.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{quoted(table.schema_name)}")
-        lake.execute(create_table(in_lake(wanted.schema, letters), DEAD_LETTER_COLUMNS))
-        lake.execute(
-            insert(PIPELINES, PIPELINE_COLUMNS),
-            (wanted.pipeline, wanted.schema, wanted.table, wanted.topic, wanted.partition_by, datetime.now(UTC)),
-        )
+    if _is_registered(lake, wanted):
+        return
+    letters = dead_letter_table(wanted.table)
+    for name in (wanted.table, letters):
+        if _columns_of(lake, wanted.schema, name) is not None:
+            raise LakeMismatch(
+                f"table {wanted.schema}.{name} is there already and no pipeline made it: choose another lake.table"
+            )
+    lake.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{quoted(table.schema_name)}")
+    lake.execute(create_table(in_lake(wanted.schema, letters), DEAD_LETTER_COLUMNS))
+    lake.execute(
+        insert(PIPELINES, PIPELINE_COLUMNS),
+        (wanted.pipeline, wanted.schema, wanted.table, wanted.topic, wanted.partition_by, datetime.now(UTC)),
+    )
 
 
 def _columns_of(lake: Lake, schema: str, table: str) -> TableSchema | None:

@@ -44,13 +44,15 @@ def drain(
         LaneFenced: another run took the lane over; nothing of the last micro-batch was committed.
         TransientError: broker or catalog failed; nothing was lost, the next run goes on from the stored offsets.
     """
-    with catalog_of(config.lake).lane_lock(config.name, lane, holder=run_id), Cluster(config.kafka) as cluster:
+    lock = catalog_of(config.lake).lane_lock(config.name, lane, holder=run_id)
+    with lock as lane_lock, Cluster(config.kafka) as cluster:
         lane_run = LaneRun(
             config=config,
             lane=lane,
             run_id=run_id,
             run=run or config.run,
             cluster=cluster,
+            lane_lock=lane_lock,
             stop=stop or threading.Event(),
             at=at,
             started_at=time.monotonic(),

@@ -10,6 +10,7 @@ from typing import Self
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ConfigError, LaneSuspended, SuspendReason, TransientError
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.commit import Committed, Committer, MicroBatch
 from arrow_ingest.lake.dead_letters import stage_dead_letters
 from arrow_ingest.pipeline.open_batch import SealedBatch
@@ -21,12 +22,20 @@ log = logging.getLogger(__name__)
 class LaneCommitter:
     """Commits the micro-batches of one run; used by one thread at a time."""
 
-    def __init__(self, config: PipelineConfig, *, run_id: str, cluster: Cluster, at: Callable[[Point], None]) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        *,
+        run_id: str,
+        cluster: Cluster,
+        lane_lock: LaneLock,
+        at: Callable[[Point], None],
+    ) -> None:
         self._config = config
         self._run_id = run_id
         self._cluster = cluster
         self._at = at
-        self._committer = Committer(config.lake)
+        self._committer = Committer(config.lake, lane_lock)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -42,7 +51,7 @@ class LaneCommitter:
         Raises:
             StageFailed: a row group could not be written.
             LaneSuspended: the topic was made again since the run began.
-            Replan, LaneFenced, CommitConflict, CatalogUnavailable: see `Committer.commit`.
+            Replan, LaneFenced, LaneLockLost, CommitConflict, CatalogUnavailable: see `Committer.commit`.
         """
         batch = self._staged(sealed)
         staged_at = time.monotonic()

@@ -15,6 +15,7 @@ from arrow_ingest.errors import LaneSuspended, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.consumer import Consumer
 from arrow_ingest.kafka.message import Message
+from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.schema import TablePlan
 from arrow_ingest.lake.staging import Stager
 from arrow_ingest.pipeline.commit_queue import CommitQueue
@@ -43,6 +44,7 @@ class LaneRun:
     run_id: str
     run: Run
     cluster: Cluster
+    lane_lock: LaneLock
     stop: threading.Event
     at: Callable[[Point], None]
     started_at: float
@@ -85,7 +87,11 @@ class LogPass:
             resources.callback(self._abandon)
             committer = resources.enter_context(
                 LaneCommitter(
-                    config, run_id=self._lane_run.run_id, cluster=self._lane_run.cluster, at=self._lane_run.at
+                    config,
+                    run_id=self._lane_run.run_id,
+                    cluster=self._lane_run.cluster,
+                    lane_lock=self._lane_run.lane_lock,
+                    at=self._lane_run.at,
                 )
             )
             self._commits: CommitQueue[SealedBatch] = resources.enter_context(CommitQueue(committer.commit))
