@@ -163,8 +163,8 @@ def sentences(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
         if outcome.rejection is not None:
             yield f"{outcome.source}: {size}, DEAD LETTER ({outcome.rejection.reason}): {outcome.rejection.detail}"
             continue
-        days = ", ".join(f"{value or 'NULL'} ({cell(rows)})" for value, rows in outcome.partitions.items())
-        yield f"{outcome.source}: {size}, {cell(outcome.rows)} rows{f' of {days}' if any(outcome.partitions) else ''}"
+        parts = ", ".join(f"{value or 'NULL'} ({cell(rows)})" for value, rows in outcome.partitions.items())
+        yield f"{outcome.source}: {size}, {cell(outcome.rows)} rows{f' of {parts}' if any(outcome.partitions) else ''}"
         if before is None or before.columns != outcome.columns:
             yield table(["column", "type"], outcome.columns.items())
         yield from (f"{statement};" for statement in outcome.ddl)
