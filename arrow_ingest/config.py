@@ -302,10 +302,7 @@ class PipelineConfig(SettingsModel):
     ] = DEFAULT_METADATA_COLUMNS
     writer: Annotated[
         Literal["staged", "insert"],
-        Field(
-            description="staged: Parquet written by pyarrow, then added. insert: DuckDB scans the rows where they are "
-            "and writes the files within the transaction; `parquet` does not apply, DuckLake's own options do."
-        ),
+        Field(description="staged: Parquet written by pyarrow, then added; insert: by DuckDB, within the transaction."),
     ] = "staged"
     accept_unsafe_commit: Annotated[
         bool, Field(description="Allow writer: insert on PostgreSQL, where a lost answer to COMMIT loses committed rows.")

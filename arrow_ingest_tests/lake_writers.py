@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake import lanes
 from arrow_ingest.lake.commit import MicroBatch
+from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.schema import TablePlan, plan_for
 from arrow_ingest.lake.session import Lake, data_root
 from arrow_ingest.lake.tables import ensure, read_table_schema
@@ -107,13 +108,19 @@ def micro_batch(
         "before": before,
         "after": after,
         "plan": planned,
-        "files": tuple(files),
+        "rows": StagedRows(tuple(files)),
         "dead_letter_file": None,
         "ranges": ranges_between(before.offsets, after.offsets),
         "tally": Tally(messages=messages * len(positions), rows=rows),
         "run_id": "test-run",
     }
     return MicroBatch(**(arguments | fields))
+
+
+def staged_files(batch: MicroBatch) -> tuple[StagedFile, ...]:
+    """The staged files of a micro-batch that `micro_batch` made."""
+    assert isinstance(batch.rows, StagedRows)
+    return batch.rows.files
 
 
 def count_rows(lake: Lake, config: PipelineConfig) -> int:

@@ -24,6 +24,7 @@ from arrow_ingest.errors import (
 from arrow_ingest.lake import commit, lanes, ledger
 from arrow_ingest.lake.commit import Committer, MicroBatch
 from arrow_ingest.lake.dead_letters import stage_dead_letters
+from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.schema import Column, TablePlan
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.sqltypes import TIMESTAMPTZ
@@ -52,6 +53,7 @@ from arrow_ingest_tests.lake_writers import (
     pipeline,
     plan,
     stage,
+    staged_files,
     start_python,
 )
 
@@ -135,7 +137,7 @@ def test_rows_offsets_and_ledger_land_in_one_snapshot(room: Room) -> None:
     assert (entry.snapshot_id, entry.committed_at) == (committed.snapshot_id, committed.committed_at)
     assert (entry.commit_id, entry.run_id, entry.kind) == (batch.commit_id, "test-run", CommitKind.INGEST)
     assert (entry.ranges, entry.tally) == ((OffsetRange(0, 0, 1), OffsetRange(1, 0, 1)), batch.tally)
-    assert entry.touched == (TouchedPartition("2026-11-04", 5, 1, batch.files[0].size_bytes),)
+    assert entry.touched == (TouchedPartition("2026-11-04", 5, 1, staged_files(batch)[0].size_bytes),)
 
 
 def test_snapshot_says_who_and_why(room: Room) -> None:
@@ -300,7 +302,7 @@ def test_lost_answer_of_a_commit_that_landed_adds_no_rows(room: Room) -> None:
     assert committed.attempts == 2
     assert committed.snapshot_id == room.snapshot()
     assert room.count() == 3
-    assert Path(batch.files[0].path).exists()
+    assert Path(staged_files(batch)[0].path).exists()
     room.committer.commit(room.batch(before=batch.after))
     assert room.count() == 6
 
@@ -334,7 +336,9 @@ def test_catalog_that_stays_away_leaves_the_outcome_to_be_looked_up(
 
 def test_files_that_orphan_removal_could_take_are_not_committed(room: Room) -> None:
     batch = room.batch()
-    old = replace(batch, files=(replace(batch.files[0], staged_at=datetime.now(UTC) - timedelta(hours=43)),))
+    old = replace(
+        batch, rows=StagedRows((replace(staged_files(batch)[0], staged_at=datetime.now(UTC) - timedelta(hours=43)),))
+    )
     with pytest.raises(StagedTooLongAgo):
         room.committer.commit(old)
     assert room.lane() == room.state
@@ -345,8 +349,8 @@ def test_file_that_does_not_fit_the_table_is_refused_and_nothing_lands(room: Roo
     state = room.lane()
     assert state is not None
     batch = room.batch(before=state)
-    Path(batch.files[0].path).write_bytes(b"not Parquet" * 100)
-    with pytest.raises(StageFailed, match=batch.files[0].path):
+    Path(staged_files(batch)[0].path).write_bytes(b"not Parquet" * 100)
+    with pytest.raises(StageFailed, match=staged_files(batch)[0].path):
         room.committer.commit(batch)
     assert room.lane() == state
 

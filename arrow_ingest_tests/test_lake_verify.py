@@ -19,6 +19,7 @@ from arrow_ingest.lake.conform import Stamp, conform
 from arrow_ingest.lake.dead_letters import stage_dead_letters
 from arrow_ingest.lake.findings import Code, Severity, VerifyReport
 from arrow_ingest.lake.ledger import commits_since
+from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.partition import split
 from arrow_ingest.lake.schema import plan_for
 from arrow_ingest.lake.session import Lake, open_lake
@@ -89,7 +90,7 @@ class Drained:
                     before=self.state,
                     after=after,
                     plan=plan,
-                    files=files,
+                    rows=StagedRows(files),
                     dead_letter_file=stage_dead_letters(
                         letters, self.config.lake, self.config.parquet, commit_id=commit_id, lane=0
                     ),

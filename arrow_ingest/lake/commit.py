@@ -1,18 +1,18 @@
-"""A staged micro-batch in, one snapshot out: the short transaction that holds rows, dead letters and offsets together.
+"""A micro-batch in, one snapshot out: the transaction that holds rows, dead letters and offsets together.
 
-The files are there already. The transaction fences the lane's row, changes the table if need be, adds the files and
-appends to the ledger; it makes no file of its own, so no rollback can delete one that a lost COMMIT had made part of a
-snapshot (FACTS). After any failure a new connection looks the commit up in the ledger: only what is not there is tried
-again, with the same ``commit_id``, and the fence lets one of several attempts through.
+It fences the lane's row, changes the table if need be, adds the rows and appends to the ledger. Staged files are there
+already: such a transaction is short and makes no file of its own, so no rollback can delete one that a lost COMMIT had
+made part of a snapshot (FACTS). After any failure a new connection looks the commit up in the ledger: only what is not
+there is tried again, with the same ``commit_id``, and the fence lets one of several attempts through.
 """
 
 import json
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import NamedTuple, Self
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import (
@@ -22,14 +22,13 @@ from arrow_ingest.errors import (
     OutcomeUnknown,
     Replan,
     StagedTooLongAgo,
-    StageFailed,
-    StatementRefused,
 )
 from arrow_ingest.lake import ledger
 from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.lanes import move_lane
 from arrow_ingest.lake.ledger import LedgerRow
+from arrow_ingest.lake.new_rows import NewRows, add_files
 from arrow_ingest.lake.retry import pause_seconds
 from arrow_ingest.lake.schema import TablePlan
 from arrow_ingest.lake.session import Lake, open_lake
@@ -43,8 +42,8 @@ from arrow_ingest.values import (
     Point,
     StagedFile,
     Tally,
+    TouchedPartition,
     ignore,
-    touched_partitions,
 )
 
 STALE_AFTER = timedelta(days=7) / 4
@@ -63,8 +62,7 @@ class MicroBatch:
         commit_id: kept over all attempts; names the batch in the ledger.
         before: the lane's row that the batch was read from; the fence.
         after: the row as the commit leaves it.
-        plan: what the files were staged for.
-        files: of the table; `dead_letter_file` is of its dead letters.
+        plan: what the rows were conformed to.
     """
 
     commit_id: str
@@ -72,7 +70,7 @@ class MicroBatch:
     before: LaneState
     after: LaneState
     plan: TablePlan
-    files: tuple[StagedFile, ...]
+    rows: NewRows
     dead_letter_file: StagedFile | None
     ranges: tuple[OffsetRange, ...]
     tally: Tally
@@ -84,8 +82,8 @@ class MicroBatch:
     @property
     def staged_at(self) -> datetime | None:
         """When the oldest of its files was begun."""
-        letters = () if self.dead_letter_file is None else (self.dead_letter_file,)
-        return min((file.staged_at for file in (*self.files, *letters)), default=None)
+        letters = None if self.dead_letter_file is None else self.dead_letter_file.staged_at
+        return min((at for at in (self.rows.staged_at, letters) if at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +96,17 @@ class Committed:
 
     snapshot_id: int
     committed_at: datetime
+    touched: tuple[TouchedPartition, ...]
     seconds: float
     attempts: int
+
+
+class _Landed(NamedTuple):
+    """What the lake says of a commit."""
+
+    snapshot_id: int
+    committed_at: datetime
+    touched: tuple[TouchedPartition, ...]
 
 
 class Committer:
@@ -167,14 +174,14 @@ class Committer:
                 raise
             time.sleep(pause)
 
-    def _attempt(self, batch: MicroBatch, at: Callable[[Point], None]) -> tuple[int, datetime]:
-        """One transaction; gives the snapshot id and the ledger row's time."""
+    def _attempt(self, batch: MicroBatch, at: Callable[[Point], None]) -> _Landed:
+        """One transaction."""
         lake = self._session()
         committed_at = datetime.now(UTC)
         try:
             with lake.transaction():
                 at(Point.BEGUN)
-                _write(lake, batch, committed_at, at)
+                touched = _write(lake, batch, committed_at, at)
                 self._is_unanswered = True
         except LaneFenced:
             # An earlier COMMIT of ours, in flight when it was looked up, may be who moved the row.
@@ -183,13 +190,13 @@ class Committer:
             return row
         ((snapshot_id,),) = lake.execute("SELECT id FROM ducklake_last_committed_snapshot(?)", [LAKE])
         self._is_unanswered = False
-        return snapshot_id, committed_at
+        return _Landed(snapshot_id, committed_at, touched)
 
-    def _landed(self, batch: MicroBatch) -> tuple[int, datetime] | None:
-        """Snapshot id and time by the ledger, None if the commit is not in it."""
+    def _landed(self, batch: MicroBatch) -> _Landed | None:
+        """What the ledger says of the commit, None if it is not in it."""
         entry = ledger.find(self._session(), batch.commit_id)
         self._is_unanswered = False
-        return None if entry is None else (entry.snapshot_id, entry.committed_at)
+        return None if entry is None else _Landed(entry.snapshot_id, entry.committed_at, entry.touched)
 
     def _session(self) -> Lake:
         if self._lake is None:
@@ -207,8 +214,13 @@ def check_age(staged_at: datetime | None, now: datetime, stale_after: timedelta)
         raise StagedTooLongAgo(f"files staged at {staged_at:%Y-%m-%d %H:%M} UTC are too old to be committed safely")
 
 
-def _write(lake: Lake, batch: MicroBatch, committed_at: datetime, at: Callable[[Point], None]) -> None:
-    """All that the transaction does; the fence comes first, so that nothing else is decided on a stale row."""
+def _write(
+    lake: Lake, batch: MicroBatch, committed_at: datetime, at: Callable[[Point], None]
+) -> tuple[TouchedPartition, ...]:
+    """All that the transaction does; what it adds to which table partition.
+
+    The fence comes first, so that nothing else is decided on a stale row.
+    """
     config = batch.config.lake
     move_lane(lake, batch.before, batch.after)
     at(Point.FENCED)
@@ -217,29 +229,17 @@ def _write(lake: Lake, batch: MicroBatch, committed_at: datetime, at: Callable[[
     for change in batch.plan.changes:
         for text in change_table(in_lake(config.schema_name, config.table), change, batch.config.partition_by):
             lake.execute(text)
-    _add_files(lake, config.schema_name, config.table, batch.files)
+    touched = batch.rows.add_to(lake, config)
     if batch.dead_letter_file is not None:
-        _add_files(lake, config.schema_name, dead_letter_table(config.table), [batch.dead_letter_file])
+        add_files(lake, config.schema_name, dead_letter_table(config.table), [batch.dead_letter_file])
     at(Point.FILES_ADDED)
-    ledger.append(lake, _ledger_row(batch, committed_at))
+    ledger.append(lake, _ledger_row(batch, touched, committed_at))
     _set_commit_message(lake, batch)
     at(Point.LEDGER_WRITTEN)
+    return touched
 
 
-def _add_files(lake: Lake, schema: str, table: str, files: Sequence[StagedFile]) -> None:
-    """Add staged files; columns of types that are never staged may be missing in them, and read as NULL."""
-    if not files:
-        return
-    try:
-        lake.execute(
-            f"CALL ducklake_add_data_files('{LAKE}', ?, ?, schema => ?, allow_missing => true)",
-            [table, [file.path for file in files], schema],
-        )
-    except StatementRefused as refusal:
-        raise StageFailed(f"the catalog refuses a staged file: {refusal}") from refusal
-
-
-def _ledger_row(batch: MicroBatch, committed_at: datetime) -> LedgerRow:
+def _ledger_row(batch: MicroBatch, touched: tuple[TouchedPartition, ...], committed_at: datetime) -> LedgerRow:
     return LedgerRow(
         commit_id=batch.commit_id,
         pipeline=batch.before.pipeline,
@@ -248,7 +248,7 @@ def _ledger_row(batch: MicroBatch, committed_at: datetime) -> LedgerRow:
         topic_id=batch.after.topic_id,
         ranges=batch.ranges,
         tally=batch.tally,
-        touched=touched_partitions(batch.files),
+        touched=touched,
         kind=batch.kind,
         run_id=batch.run_id,
         committed_at=committed_at,

@@ -5,6 +5,7 @@ that a crash of the machine took away.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,6 +25,21 @@ def sync(path: Path) -> None:
     """Return once the closed file's content and its entry in its folder are on disk; about 4 ms."""
     _fsync(path)
     _fsync(path.parent)
+
+
+def sync_below(root: Path, files: Iterable[Path]) -> None:
+    """Return once closed files that another program made below ``root``, and all folders up to it, are on disk."""
+    folders: dict[Path, None] = {}
+    for file in files:
+        _fsync(file)
+        folders.update({folder: None for folder in file.parents if folder == root or root in folder.parents})
+    for folder in folders:
+        _fsync(folder)
+
+
+def sync_all() -> None:
+    """Return once everything that was written to any file is on disk: where it is not known which files there are."""
+    os.sync()
 
 
 def _make_folders(folder: Path) -> None:

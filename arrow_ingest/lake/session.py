@@ -27,6 +27,9 @@ WRITE_ATTEMPTS = 10
 
 Written = TypeVar("Written")
 
+_ROWS = "arrow_ingest_rows"
+"""The name that Arrow rows have within a session while they are inserted."""
+
 
 class Lake:
     """An attached lake. Closing it ends what transaction is open, without effect."""
@@ -65,6 +68,18 @@ class Lake:
             return self._connection.execute(text, parameters).to_arrow_table()
         except duckdb.Error as error:
             raise wrapped(error, _shown(text)) from error
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """INSERT rows by the names of their columns; DuckDB scans them where they are. Raises as `execute` does."""
+        try:
+            self._connection.register(_ROWS, rows)
+            try:
+                self._connection.execute(f"INSERT INTO {table} BY NAME FROM {_ROWS}")
+            finally:
+                with suppress(duckdb.Error):  # the first error counts, and after it the transaction takes nothing
+                    self._connection.unregister(_ROWS)
+        except duckdb.Error as error:
+            raise wrapped(error, f"INSERT INTO {table}") from error
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

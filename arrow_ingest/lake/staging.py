@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig, Parquet
 from arrow_ingest.errors import CatalogUnavailable, StageFailed
+from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.partition import PartitionSlice
 from arrow_ingest.lake.row_groups import RowGroupFile
 from arrow_ingest.lake.session import data_root
@@ -78,7 +79,7 @@ class _OpenFile:
 
 
 class Stager:
-    """One micro-batch's files. Rows are appended by one thread; any thread may close.
+    """One micro-batch's files: a `RowSink`. Rows are appended by one thread; any thread may close.
 
     Args:
         pool: encodes row groups; several stagers may share it.
@@ -113,6 +114,11 @@ class Stager:
     def buffered_bytes(self) -> int:
         """Bytes of rows that are not yet encoded: those being collected and those waiting for a thread."""
         return self._buffered_bytes
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether there is something to encode."""
+        return self._buffered_bytes > 0
 
     def append(self, piece: PartitionSlice, source: tuple[int, int]) -> None:
         """Take rows of the message ``source`` (partition, offset); returns at once, whatever is buffered.
@@ -155,6 +161,10 @@ class Stager:
             self._changed.wait_for(lambda: not self._busy_files)
             self._raise_failure()
             return tuple(sorted(self._staged, key=lambda staged: staged.path))
+
+    def finish(self) -> StagedRows:
+        """The files of `close`, ready for the transaction; raises as that does."""
+        return StagedRows(self.close())
 
     def abandon(self) -> None:
         """Drop all rows and give the handles back; files on disk are left to orphan removal. No-op when closed."""

@@ -14,7 +14,7 @@ from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.commit import Committed, Committer, MicroBatch
 from arrow_ingest.lake.dead_letters import stage_dead_letters
 from arrow_ingest.pipeline.open_batch import SealedBatch
-from arrow_ingest.values import CommitKind, Point, Receipt, touched_partitions
+from arrow_ingest.values import CommitKind, Point, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class LaneCommitter:
         self._at(Point.STAGED)
         self._check_topic(sealed.after.topic_id)
         committed = self._committer.commit(batch, at=self._at)
+        sealed.sink.abandon()  # a sink that holds its rows need not any more
         self._at(Point.COMMITTED)
         self.mirror(sealed.after.offsets)
         self._at(Point.MIRRORED)
@@ -72,7 +73,7 @@ class LaneCommitter:
 
     def _staged(self, sealed: SealedBatch) -> MicroBatch:
         config = self._config
-        files = sealed.stager.close()
+        rows = sealed.sink.finish()
         letters = stage_dead_letters(
             sealed.letters, config.lake, config.parquet, commit_id=sealed.commit_id, lane=sealed.before.lane
         )
@@ -82,7 +83,7 @@ class LaneCommitter:
             before=sealed.before,
             after=sealed.after,
             plan=sealed.plan,
-            files=files,
+            rows=rows,
             dead_letter_file=letters,
             ranges=sealed.ranges,
             tally=sealed.tally,
@@ -104,7 +105,7 @@ class LaneCommitter:
 
 
 def _receipt(sealed: SealedBatch, batch: MicroBatch, committed: Committed, *, stage_seconds: float) -> Receipt:
-    added = [*batch.files, *([batch.dead_letter_file] if batch.dead_letter_file else [])]
+    letters = [batch.dead_letter_file] if batch.dead_letter_file else []
     return Receipt(
         commit_id=batch.commit_id,
         pipeline=batch.config.name,
@@ -113,12 +114,12 @@ def _receipt(sealed: SealedBatch, batch: MicroBatch, committed: Committed, *, st
         generation=batch.after.generation,
         ranges=batch.ranges,
         tally=batch.tally,
-        touched=touched_partitions(batch.files),
+        touched=committed.touched,
         copies=sealed.copies,
         schema_changes=tuple(str(change) for change in batch.plan.changes),
         bytes_received=sealed.received_bytes,
-        bytes_on_disk=sum(file.size_bytes for file in added),
-        files=len(added),
+        bytes_on_disk=sum(part.size_bytes for part in committed.touched) + sum(file.size_bytes for file in letters),
+        files=sum(partition.files for partition in committed.touched) + len(letters),
         stage_seconds=stage_seconds,
         commit_seconds=committed.seconds,
         committed_at=committed.committed_at,

@@ -16,6 +16,8 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.consumer import Consumer
 from arrow_ingest.kafka.message import Message
 from arrow_ingest.lake.catalog import LaneLock
+from arrow_ingest.lake.holding import Holder
+from arrow_ingest.lake.new_rows import RowSink
 from arrow_ingest.lake.schema import TablePlan
 from arrow_ingest.lake.staging import Stager
 from arrow_ingest.pipeline.commit_queue import CommitQueue
@@ -67,7 +69,7 @@ class LogPass:
         self._suspects = suspects
         self._sealed_tally = committed
         self._sealed = 0
-        self._stagers: list[Stager] = []
+        self._sinks: list[RowSink] = []
         self._last_arrival = self._last_yield = time.monotonic()
         self._resources = ExitStack()
 
@@ -153,12 +155,17 @@ class LogPass:
         return self._lane_run.run.until == "micro_batch" and self._sealed > 0
 
     def _in_flight_bytes(self) -> int:
-        """Received bytes that are not encoded yet: of this micro-batch and of those being committed."""
-        return sum(stager.buffered_bytes for stager in self._stagers) + self._open.letter_bytes
+        """Received bytes that are in memory: of this micro-batch and of those being committed."""
+        return sum(sink.buffered_bytes for sink in self._sinks) + self._open.letter_bytes
 
-    def _writing(self) -> Stager:
-        """The oldest stager with rows to write."""
-        return next((stager for stager in self._stagers if stager.buffered_bytes), self._stagers[-1])
+    def _is_stuck(self) -> bool:
+        """Whether memory is over its bound, and only the commit of what is open frees it."""
+        is_over = self._in_flight_bytes() > self._config.max_in_flight_bytes
+        return is_over and not len(self._commits) and not any(sink.is_draining for sink in self._sinks)
+
+    def _writing(self) -> RowSink:
+        """The oldest sink with rows to write."""
+        return next((sink for sink in self._sinks if sink.buffered_bytes), self._sinks[-1])
 
     def _seal(self) -> None:
         """Hand the open micro-batch to the committer and open the next one behind it."""
@@ -174,24 +181,31 @@ class LogPass:
     def _new_batch(self, before: LaneState, start: LaneState, plan: TablePlan) -> OpenBatch:
         commit_id = str(uuid.uuid4())
         config = self._config
-        stager = Stager(config.lake, config.parquet, pool=self._pool, commit_id=commit_id, lane=self._lane_run.lane)
-        self._stagers = [stager for stager in self._stagers if stager.buffered_bytes] + [stager]
+        sink = self._new_sink(commit_id)
+        self._sinks = [sink for sink in self._sinks if sink.buffered_bytes] + [sink]
         return OpenBatch(
             config,
             commit_id=commit_id,
             before=before,
             start=start,
             plan=plan,
-            stager=stager,
+            sink=sink,
             inserted_at=datetime.now(UTC),
             suspects=self._suspects,
         )
+
+    def _new_sink(self, commit_id: str) -> RowSink:
+        config = self._config
+        if config.writer == "insert":
+            return Holder()
+        return Stager(config.lake, config.parquet, pool=self._pool, commit_id=commit_id, lane=self._lane_run.lane)
 
     def _seal_if_due(self, now: float) -> None:
         opened_at, received_bytes = self._open.opened_at, self._open.received_bytes
         if opened_at is None or len(self._commits) >= MAX_PENDING_COMMITS:
             return
-        if is_flush_due(self._config.flush, received_bytes=received_bytes, age_seconds=now - opened_at):
+        is_due = is_flush_due(self._config.flush, received_bytes=received_bytes, age_seconds=now - opened_at)
+        if is_due or self._is_stuck():
             self._seal()
 
     def _is_over(self) -> bool:
@@ -224,5 +238,5 @@ class LogPass:
             yield None
 
     def _abandon(self) -> None:
-        for stager in self._stagers:
-            stager.abandon()
+        for sink in self._sinks:
+            sink.abandon()

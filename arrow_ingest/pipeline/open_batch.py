@@ -7,10 +7,10 @@ from datetime import datetime
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.kafka.message import EndOfPartition, Message
 from arrow_ingest.lake.conform import Stamp
+from arrow_ingest.lake.new_rows import RowSink
 from arrow_ingest.lake.partition import PartitionSlice
 from arrow_ingest.lake.row_groups import try_to_write
 from arrow_ingest.lake.schema import TablePlan
-from arrow_ingest.lake.staging import Stager
 from arrow_ingest.pipeline.rows import rows_of
 from arrow_ingest.values import (
     Copies,
@@ -26,7 +26,7 @@ from arrow_ingest.values import (
 
 @dataclass(frozen=True, slots=True)
 class SealedBatch:
-    """A micro-batch to which nothing is added any more. Its staged files may still be being written.
+    """A micro-batch to which nothing is added any more. Its rows may still be being written.
 
     Args:
         before: the lane's row that the commit must find (the fence).
@@ -38,7 +38,7 @@ class SealedBatch:
     before: LaneState
     after: LaneState
     plan: TablePlan
-    stager: Stager
+    sink: RowSink
     letters: tuple[DeadLetter, ...]
     ranges: tuple[OffsetRange, ...]
     tally: Tally
@@ -64,7 +64,7 @@ class OpenBatch:
         before: LaneState,
         start: LaneState,
         plan: TablePlan,
-        stager: Stager,
+        sink: RowSink,
         inserted_at: datetime,
         suspects: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
@@ -74,7 +74,7 @@ class OpenBatch:
         self._start = start
         self._positions = dict(start.positions)
         self._plan = plan
-        self._stager = stager
+        self._sink = sink
         self._inserted_at = inserted_at
         self._suspects = suspects
         self._letters: list[DeadLetter] = []
@@ -118,7 +118,7 @@ class OpenBatch:
             before=self._before,
             after=after,
             plan=self._plan,
-            stager=self._stager,
+            sink=self._sink,
             letters=tuple(self._letters),
             ranges=ranges_between(self._start.offsets, after.offsets),
             tally=self.tally,
@@ -150,7 +150,7 @@ class OpenBatch:
             return refused
         self._plan = made.plan
         for piece in made.slices:
-            self._stager.append(piece, source)
+            self._sink.append(piece, source)
         self._rows += made.rows
         self._empty += made.rows == 0
         self._nulled += made.nulled
