@@ -305,7 +305,7 @@ class PipelineConfig(SettingsModel):
         Field(description="staged: Parquet written by pyarrow, then added; insert: by DuckDB, within the transaction."),
     ] = "staged"
     accept_unsafe_commit: Annotated[
-        bool, Field(description="Allow writer: insert on PostgreSQL, where a lost answer to COMMIT loses committed rows.")
+        bool, Field(description="Allow writer: insert on PostgreSQL, where a lost COMMIT answer loses committed rows.")
     ] = False
     lanes: Annotated[PositiveInt, Field(description="Runs that may drain the topic side by side.")] = 1
     flush: Annotated[Flush, Field(description="When a micro-batch is committed.")] = Flush()
