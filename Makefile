@@ -20,8 +20,9 @@ install: $(INSTALLED) ## Create .venv with the exact versions of constraints.txt
 demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-C
 	@$(BIN)/arrow-ingest demo $(ARGS)
 
+# Many tests wait, for a broker's deadline or a child's end; three workers keep two cores busy meanwhile.
 test: $(INSTALLED) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
