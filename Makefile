@@ -13,7 +13,7 @@ INSTALLED_UI := $(VENV)/installed-ui
 ARGS ?=
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 install: $(INSTALLED) ## Create .venv with the exact versions of constraints.txt
 
@@ -23,6 +23,9 @@ demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-
 # Many tests wait, for a broker's deadline or a child's end; three workers keep two cores busy meanwhile.
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+
+test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
+	@$(BIN)/python -m pytest -m postgres arrow_ingest_tests $(ARGS)
 
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
@@ -39,7 +42,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo test test-ui check docs clean
+.PHONY: help install demo test test-postgres test-ui check docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

@@ -41,7 +41,7 @@ def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL for the whole test run; a test makes a database of its own."""
     folder = programs()
     if folder is None:
-        missing = "there is no PostgreSQL on this machine: apt install postgresql"
+        missing = "there is no PostgreSQL server on this machine: apt install postgresql (or put its initdb on PATH)"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     with PostgresServer(folder) as running:
         yield running

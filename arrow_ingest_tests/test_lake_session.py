@@ -6,7 +6,9 @@ import sqlite3
 from pathlib import Path
 
 import duckdb
+import pydantic
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import (
@@ -160,6 +162,40 @@ def test_unknown_kind_of_catalog_is_a_setting_to_correct_and_no_secret_is_shown(
     with pytest.raises(ConfigError, match=r"lake\.catalog") as refused:
         catalog_of(LakeConfig(catalog=catalog, data_path="data", table="events"))
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "host=db dbname=lake password=hidden-word",
+        "host=db password = 'hidden-word'",
+        "host=db sslpassword=hidden-word",
+        "//ann:hidden-word@db/lake",
+        "postgresql://ann:hidden-word@db:5432/lake",
+        "//db/lake?password=hidden-word",
+        "//db/lake?p%61ssword=hidden-word",
+    ],
+)
+def test_password_in_a_dsn_is_refused_and_shown_nowhere(dsn: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="PGPASSFILE") as refused:
+        LakeConfig(catalog=f"postgres:{dsn}", data_path="data", table="events")
+    assert "hidden-word" not in f"{refused.value} {refused.value!r}"
+
+
+@pytest.mark.parametrize(
+    "catalog",
+    [
+        "postgres:host=db dbname=lake user=ann sslmode=verify-full",
+        "postgres://ann@db/lake?sslmode=verify-full",
+        "postgresql://ann@db/lake?sslmode=verify-full",
+        "postgres:postgresql://ann@db/lake?sslmode=verify-full",
+    ],
+)
+def test_both_forms_of_a_dsn_name_the_same_catalog(catalog: str) -> None:
+    found = catalog_of(LakeConfig(catalog=catalog, data_path="data", table="events"))
+    told = conninfo_to_dict(found.target.removeprefix("ducklake:postgres:"))
+    expected = {"host": "db", "dbname": "lake", "user": "ann", "sslmode": "verify-full"}
+    assert {key: told.get(key) for key in expected} == expected
 
 
 @pytest.mark.parametrize("catalog", ["relative/c.sqlite", "sqlite:relative/c.sqlite"])
