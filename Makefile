@@ -24,6 +24,9 @@ demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
+test-timezone: $(INSTALLED) ## Run the tests far from UTC, since table partitions are UTC days wherever one is
+	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
+
 test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
 	@$(BIN)/python -m pytest -m postgres arrow_ingest_tests $(ARGS)
 
@@ -42,7 +45,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo test test-postgres test-ui check docs clean
+.PHONY: help install demo test test-timezone test-postgres test-ui check docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

@@ -12,6 +12,7 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake import lanes
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.interventions import positions_to_rebase, positions_to_resume, skipped
+from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.project import load_pipelines
 from arrow_ingest.values import LaneState, Position, TopicState
 from arrow_ingest_tests.cli_project import CliProject, cli_project
@@ -64,7 +65,9 @@ def test_resume_without_a_suspended_lane_changes_nothing(project: CliProject) ->
 def test_skipped_record_is_a_gap_in_the_ledger(project: CliProject) -> None:
     offsets = suspend(project, SuspendReason.CORRUPT_RECORD)
     ahead = offsets[0] + 1
-    project.run("produce", "--batches", "8", "--rate", "0", "--rows-per-batch", "20")
+    kafka = config_of(project).kafka
+    with ArrowProducer(kafka.topic, {"bootstrap.servers": kafka.bootstrap_servers}) as producer:
+        producer.send_payload(b"cannot be read", partition=0)
     assert "--accept-loss" in project.run("resume", "--skip-to", f"0:{ahead}", exit_code=2).stderr
     assert "PARTITION:OFFSET" in project.run("resume", "--accept-loss", "--skip-to", "0", exit_code=2).stderr
     assert "cannot go on at" in project.run("resume", "--accept-loss", "--skip-to", "0:0", exit_code=2).stderr
