@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc, which only Linux has")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc, which only Linux has"),
+    pytest.mark.timeout(400),  # a demo takes half a minute to start, and one of them is killed five times
+]
 
 DEMO = [sys.executable, "-m", "arrow_ingest", "demo"]
 DEADLINE_SECONDS = 150.0

@@ -1,6 +1,7 @@
 """Ledger numbers to Dagster metadata. The UI plots numbers by key, so keys stay as they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import dagster as dg
 
@@ -19,22 +20,38 @@ COLUMN_SCHEMA = "dagster/column_schema"
 MB = 1_000_000
 
 
-def work_metadata(receipts: Sequence[Receipt], *, seconds: float) -> dict[str, float]:
-    """What this run did since it last published. The ledger does not hold these numbers; they are for plots only.
+@dataclass(frozen=True, slots=True)
+class WindowNumbers:
+    """What this run did since it last published; for plots only.
 
     Args:
-        seconds: wall clock of that time.
+        sums: stand on the window's last materialisation alone, so that sums over events stay right.
+        gauges: stand on each, so that a plot of them is a line.
     """
+
+    sums: Mapping[str, float] = field(default_factory=dict)
+    gauges: Mapping[str, float] = field(default_factory=dict)
+
+
+def window_numbers(receipts: Sequence[Receipt], *, seconds: float, lag: int | None) -> WindowNumbers:
+    """The numbers of a window.
+
+    Args:
+        seconds: its wall clock.
+        lag: messages behind the end of the log; None: the broker cannot be asked.
+    """
+    gauges: dict[str, float] = {} if lag is None else {"lag": lag}
     if not receipts:
-        return {}
+        return WindowNumbers(gauges=gauges)
     received = sum(receipt.bytes_received for receipt in receipts)
-    return {
+    gauges["mb_per_second"] = round(received / MB / max(seconds, 0.001), 3)
+    gauges["commit_ms"] = round(1000 * sum(receipt.commit_seconds for receipt in receipts) / len(receipts), 1)
+    sums = {
         "bytes_received": received,
         "bytes_copied": sum(receipt.copies.copied_bytes for receipt in receipts),
         "bytes_cast": sum(receipt.copies.cast_bytes for receipt in receipts),
-        "mb_per_second": round(received / MB / max(seconds, 0.001), 3),
-        "commit_ms": round(1000 * sum(receipt.commit_seconds for receipt in receipts) / len(receipts), 1),
     }
+    return WindowNumbers(sums, gauges)
 
 
 def partition_metadata(

@@ -19,9 +19,10 @@ from arrow_ingest.components.ledger_view import LedgerView, read_view
 from arrow_ingest.components.metadata import (
     COLUMN_SCHEMA,
     PUBLISHED_THROUGH,
+    WindowNumbers,
     column_schema,
     partition_metadata,
-    work_metadata,
+    window_numbers,
 )
 from arrow_ingest.components.names import Check, Names
 from arrow_ingest.components.publication import Publication, publications
@@ -98,22 +99,22 @@ class Publisher:
             declared=evidence.declared,
         )
         self._add_values([publication.value for publication in planned if publication.value is not None])
-        for publication in planned[:-1]:
-            self._materialise(publication, view, {})
-        for publication in planned[-1:]:
-            self._materialise(publication, view, self._window_numbers(evidence))
+        window = self._window_numbers(evidence) if planned else WindowNumbers()
+        for publication in planned:
+            is_last = publication is planned[-1]
+            self._materialise(publication, view, {**window.gauges, **(window.sums if is_last else {})})
         verdicts = [self._standing(verdict) for verdict in pipeline_verdicts(self._config, evidence)]
         if planned or any(self._is_news(verdict) for verdict in verdicts):
             through = max([view.since, *(commit.snapshot_id for commit in view.commits)])
             for verdict in verdicts:
                 self._tell(verdict, through if verdict.check is Check.OFFSETS_CONTIGUOUS else None)
 
-    def _materialise(self, publication: Publication, view: LedgerView, window: Mapping[str, float]) -> None:
+    def _materialise(self, publication: Publication, view: LedgerView, numbers: Mapping[str, float]) -> None:
         """One materialisation, and right after it the check of that partition, or its badge stays blank (FACTS)."""
         value = publication.value
         metadata = {
             **partition_metadata(self._config, publication, view.totals.get(value)),
-            **window,
+            **numbers,
             PUBLISHED_THROUGH: publication.published_through,
         }
         if view.schema is not None:
@@ -131,13 +132,12 @@ class Publisher:
         if keys and isinstance(values, dg.DynamicPartitionsDefinition):
             self._context.instance.add_dynamic_partitions(Names.of(self._config).table_partitions, keys)
 
-    def _window_numbers(self, evidence: Evidence) -> dict[str, float]:
-        """Numbers of the whole window. They stand on its last materialisation only: sums over events stay right."""
-        numbers = work_metadata(self._receipts, seconds=time.monotonic() - self._counted_from)
+    def _window_numbers(self, evidence: Evidence) -> WindowNumbers:
+        """The numbers of the window that ends now, and the beginning of the next one."""
+        lag = sum(lag_by_partition(evidence.topic, evidence.lanes).values()) if evidence.topic is not None else None
+        numbers = window_numbers(self._receipts, seconds=time.monotonic() - self._counted_from, lag=lag)
         self._receipts.clear()
         self._counted_from = time.monotonic()
-        if evidence.topic is not None:
-            numbers["lag"] = sum(lag_by_partition(evidence.topic, evidence.lanes).values())
         return numbers
 
     def _standing(self, verdict: Verdict) -> Verdict:
