@@ -46,7 +46,7 @@ def demo(
     whole history and sums up. What is produced and committed stays in the folder for the next demo.
     """
     from arrow_ingest.demo.live import viewing
-    from arrow_ingest.demo.show import DemoOptions, describe, run_demo
+    from arrow_ingest.demo.show import DemoOptions, run_demo, sentences
 
     if once and batches is None:
         raise click.UsageError("--once needs --batches: it ends when they are all committed")
@@ -64,7 +64,8 @@ def demo(
     )
     with stop_on_signals() as stop, viewing() as view:
         report = run_demo(options, view, stop)
-        describe(report, view.say, folder)
+    for sentence in sentences(report, folder):
+        click.echo(sentence, err=True)
     if as_json:
         click.echo(report.as_json())
     click.get_current_context().exit(Exit.OK if report.verify else Exit.FINDING)

@@ -72,7 +72,7 @@ def committed(config: PipelineConfig, *, since: int) -> Committed:
         LakeMismatch, MissingPart: the lake is there and cannot be used.
     """
     try:
-        with open_lake(config.lake, read_only=True) as lake:
+        with open_lake(config.lake, read_only=True) as lake, lake.snapshot():
             entries = ledger.commits_since(lake, config.name, since)
             state = lanes.read_lanes(lake, config.name)
     except CatalogUnavailable:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,19 +175,19 @@ class _Watch:
             raise DemoFailed(f"not everything was committed within {limit:.0f} s: see {dagster.log_file}")
 
 
-def describe(report: DemoReport, say: Callable[[str], None], folder: Path) -> None:
-    """The summary for people, and where to go from here."""
+def sentences(report: DemoReport, folder: Path) -> Iterator[str]:
+    """The summary for people."""
     outcome = "nothing lost, nothing twice" if report.verify else "FINDINGS, see above"
-    say(
+    yield (
         f"{report.committed_rows:,} rows in the table; {report.produced_rows:,} produced by this demo, "
         f"lag {report.lag}, {report.dead_letters} dead letters"
     )
-    say(
+    yield (
         f"{report.snapshots} snapshots by {report.runs} runs in {report.seconds:.0f} s, {report.files} files, "
         f"{report.partitions} days materialised in Dagster"
     )
-    say(
+    yield (
         f"{report.bytes_received:,} bytes received, {report.bytes_copied:,} copied, {report.bytes_on_disk:,} on disk "
         f"(1 : {report.compression_ratio})"
     )
-    say(f"verify: {outcome}. The lake stays in {folder}")
+    yield f"verify: {outcome}. The lake stays in {folder}"
