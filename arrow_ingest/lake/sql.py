@@ -131,7 +131,8 @@ def in_partition(partition_by: PartitionBy, key: str) -> str:
     "team" = 'it''s 5 %'
     >>> from datetime import date
     >>> print(in_partition(PartitionBy(column="ts", unit="hour", start=date(2026, 1, 1)), "2026-11-04-23:00"))
-    "ts" >= TIMESTAMPTZ '2026-11-04 23:00:00+00' AND "ts" < TIMESTAMPTZ '2026-11-05 00:00:00+00'
+    "ts" >= TIMESTAMPTZ '2026-11-04 23:00:00+00'
+      AND "ts" < TIMESTAMPTZ '2026-11-05 00:00:00+00'
     """
     column = quoted(partition_by.column)
     if partition_by.unit == "value":
@@ -139,7 +140,7 @@ def in_partition(partition_by: PartitionBy, key: str) -> str:
     start = start_of_key(key, partition_by.unit)
     stop = next_start(start, partition_by.unit)
     low, high = (f"TIMESTAMPTZ '{at:%Y-%m-%d %H:%M:%S}+00'" for at in (start, stop))
-    return f"{column} >= {low} AND {column} < {high}"
+    return f"{column} >= {low}\n  AND {column} < {high}"
 
 
 def _option(name: str, value: str | int) -> str:
