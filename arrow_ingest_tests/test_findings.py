@@ -17,7 +17,7 @@ from arrow_ingest.errors import BrokerUnavailable, LaneSuspended, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.interventions import rebase, resume
-from arrow_ingest.pipeline.start import with_added_partitions
+from arrow_ingest.pipeline.start import suspend_or_rebase, with_added_partitions
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import LaneState, Point, Position, Receipt, TopicState
@@ -201,6 +201,18 @@ def test_a_topic_made_again_suspends_and_rebase_goes_on_as_a_new_generation(
     )
     assert by_generation.to_pylist() == [{"g": 0, "n": 8 * ROWS}, {"g": 1, "n": messages * ROWS}]
     assert_verified(config)
+
+
+def test_an_offset_that_is_gone_with_its_topic_is_told_as_the_topic_made_again(
+    config: PipelineConfig, generator: EventGenerator
+) -> None:
+    produce(config, generator, range(8))
+    drained(config)
+    make_topic_again(config)
+    met = LaneSuspended(SuspendReason.LOG_TRUNCATED, "offset 2 is next, the broker holds [0, 0)")
+    with Cluster(config.kafka) as cluster, pytest.raises(LaneSuspended) as told:
+        suspend_or_rebase(config, 0, cluster, met, run_id="test")
+    assert told.value.reason is SuspendReason.TOPIC_RECREATED
 
 
 def test_a_topic_made_again_goes_on_by_itself_where_the_yaml_says_so(

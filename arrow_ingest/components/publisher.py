@@ -59,17 +59,19 @@ class Publisher:
         """Count a receipt of this run into the numbers of the next publication."""
         self._receipts.append(receipt)
 
-    def publish(self, requested: Iterable[str] = ()) -> None:
+    def publish(self, requested: Iterable[str] = (), *, is_last: bool = False) -> None:
         """Emit what happened since the last publication, by whatever run, and the partitions asked for.
 
-        When another run publishes for this pipeline right now, it tells this run's commits too: nothing is done, unless
-        partitions are ``requested``.
+        When another run publishes for this pipeline right now, nothing is done: the next publication tells it. A run's
+        last one (``is_last``), and one that partitions are ``requested`` of, waits for its turn: the other one may have
+        read the ledger before this run's last commit.
 
         Raises:
             TransientError: the lake cannot be read, or another publisher did not come to its end.
         """
         requested = tuple(requested)
-        with _publisher_lock(self._config, patience_seconds=LOCK_SECONDS if requested else 0) as is_mine:
+        patience_seconds = LOCK_SECONDS if requested or is_last else 0
+        with _publisher_lock(self._config, patience_seconds=patience_seconds) as is_mine:
             if is_mine:
                 self._publish(requested)
             elif requested:

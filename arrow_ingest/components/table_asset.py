@@ -58,7 +58,7 @@ def _drain_and_publish(config: PipelineConfig, context: dg.AssetExecutionContext
     except BaseException:
         publisher.publish_if_possible(requested)  # it never hides why the run fails
         raise
-    publisher.publish(requested)
+    publisher.publish(requested, is_last=True)
 
 
 def _drain_lane(

@@ -81,7 +81,9 @@ class Children:
         return self._handles[child.pid].poll()
 
     def _write(self) -> None:
-        self._state_file.write_text(json.dumps([asdict(child) for child in self._children]))
+        written = self._state_file.with_suffix(".new")
+        written.write_text(json.dumps([asdict(child) for child in self._children]))
+        written.replace(self._state_file)  # a kill at any moment leaves the old list or the new one
 
 
 def stop_left_over(state_file: Path) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from arrow_ingest.config import KafkaConfig
-from arrow_ingest.errors import DeliveryFailed
 from arrow_ingest.producer.arrow import Acknowledged, ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.producer.produce import produce_events
@@ -18,7 +17,7 @@ class Production:
 
     acknowledged: Acknowledged = field(default_factory=Acknowledged)
     is_over: bool = False
-    failure: DeliveryFailed | None = None
+    failure: Exception | None = None
 
 
 @contextmanager
@@ -38,9 +37,10 @@ def producing(
                     if stop.is_set():
                         break
             production.acknowledged = producer.acknowledged
-        except DeliveryFailed as failure:
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the demo's main thread raises it
             production.failure = failure
-        production.is_over = True
+        finally:
+            production.is_over = True
 
     thread = threading.Thread(target=work, name="produce", daemon=True)
     thread.start()

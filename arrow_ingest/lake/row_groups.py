@@ -90,7 +90,9 @@ def try_to_write(rows: pa.RecordBatch, parquet: Parquet) -> Rejection | None:
     try:
         table = pa.Table.from_batches([rows])
         pq.write_table(table, pa.MockOutputStream(), **compression_options(parquet))
-    except (pa.ArrowException, MemoryError) as refusal:
+    except MemoryError:  # Arrow's is one too; the rows are not to blame
+        raise
+    except pa.ArrowException as refusal:
         return Rejection(Reason.STAGING, str(refusal)[:500])
     return None
 

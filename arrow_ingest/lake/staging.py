@@ -308,7 +308,8 @@ class Stager:
         if isinstance(error, OSError):
             failure: Exception = CatalogUnavailable(f"cannot write below {self._folder}: {error}")
         else:
-            failure = StageFailed(str(error), culprits)
+            # Short of memory, any row group fails: its messages are not to blame.
+            failure = StageFailed(str(error), () if isinstance(error, MemoryError) else culprits)
         failure.__cause__ = error
         with self._changed:
             self._failure = self._failure or failure

@@ -47,6 +47,14 @@ class CommitQueue(Generic[Sealed]):
         while self._pending and self._pending[0].done():
             yield self._pending.popleft().result()
 
+    def landed(self) -> Iterator[Receipt]:
+        """Wait for what is pending and give the receipts up to the first failure, which is not raised.
+
+        For the end of a pass that has an error of its own: what landed before it must be told all the same.
+        """
+        while self._pending and self._pending[0].exception() is None:
+            yield self._pending.popleft().result()
+
     def next_receipt(self, timeout_seconds: float) -> Receipt | None:
         """The next receipt in order, or None when it takes longer.
 

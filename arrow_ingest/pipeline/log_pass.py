@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from arrow_ingest.config import PipelineConfig, Run
-from arrow_ingest.errors import LaneSuspended, SuspendReason
+from arrow_ingest.errors import ArrowIngestError, LaneSuspended, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.consumer import Consumer
 from arrow_ingest.kafka.message import Message
@@ -99,6 +99,7 @@ class LogPass:
             self._commits: CommitQueue[SealedBatch] = resources.enter_context(CommitQueue(committer.commit))
             committer.mirror(self._start.stored.offsets)
             self._open = self._new_batch(self._start.stored, self._start.state, self._start.plan)
+            self._last_arrival = self._last_yield = time.monotonic()
             self._resources = resources.pop_all()
         return self
 
@@ -113,7 +114,11 @@ class LogPass:
             LaneSuspended: what was committed stays; the lane must not go on by itself.
         """
         while not self._is_over():
-            self._fetch()
+            try:
+                self._fetch()
+            except ArrowIngestError:
+                yield from self._commits.landed()
+                raise
             yield from self._with_heartbeat(self._commits.finished())
             if self._is_over_budget():
                 yield from self._the_rest()

@@ -54,6 +54,8 @@ def is_over(run: Run, progress: Progress) -> bool:
     True
     >>> is_over(Run(until="deadline", linger_seconds=20), Progress(60.0, 19.0, sealed=3, is_caught_up=True))
     False
+    >>> is_over(Run(until="deadline", linger_seconds=0), Progress(0.0, 0.0, sealed=0, is_caught_up=False))
+    False
     >>> is_over(Run(until="micro_batch"), Progress(2.0, 0.0, sealed=1, is_caught_up=False))
     True
     """
@@ -63,4 +65,5 @@ def is_over(run: Run, progress: Progress) -> bool:
         return progress.sealed > 0 or progress.is_caught_up
     if run.until == "caught_up":
         return progress.is_caught_up
-    return progress.idle_seconds >= run.linger_seconds
+    # Silence before the end is no idleness: a partition is stuck, and the consumer's watchdog will say so.
+    return progress.is_caught_up and progress.idle_seconds >= run.linger_seconds

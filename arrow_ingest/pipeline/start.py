@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import LaneSuspended, LayoutMismatch, SuspendReason
+from arrow_ingest.errors import LaneSuspended, LayoutMismatch, SuspendReason, TransientError
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.guard import check_log
 from arrow_ingest.lake import lanes
@@ -72,6 +72,7 @@ def suspend_or_rebase(
         stored = lanes.read_lane(lake, config.name, lane)
         if stored is None or stored.suspended is not None:
             raise incident
+        incident = _identified(incident, stored, cluster)
         if incident.reason is SuspendReason.TOPIC_RECREATED and config.on_topic_recreated == "new_generation":
             _rebase(lake, config, stored, cluster.topic_state(), run_id=run_id)
         else:
@@ -109,6 +110,17 @@ def _checked(lake: Lake, config: PipelineConfig, stored: LaneState, topic: Topic
         lanes.suspend(lake, stored, incident.reason, incident.detail)
         raise
     return stored
+
+
+def _identified(incident: LaneSuspended, stored: LaneState, cluster: Cluster) -> LaneSuspended:
+    """The incident, or that the topic was made again, of which offsets that are not there are but a consequence."""
+    try:
+        check_log(stored, cluster.topic_state())
+    except LaneSuspended as found:
+        return found if found.reason is SuspendReason.TOPIC_RECREATED else incident
+    except TransientError:
+        return incident
+    return incident
 
 
 def _rebase(lake: Lake, config: PipelineConfig, stored: LaneState, topic: TopicState, *, run_id: str) -> LaneState:
