@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 LOCK_SECONDS = 60.0
 """How long a run that must publish waits for another publisher; one publication takes a second or two."""
 
+LAST_SECONDS = 10.0
+"""How long a run that ends waits for another publisher; if that takes longer, the next publication tells it."""
+
 
 class Publisher:
     """Publishes for one run: at its start, every `report_every_seconds`, and at its end."""
@@ -70,7 +73,7 @@ class Publisher:
             TransientError: the lake cannot be read, or another publisher did not come to its end.
         """
         requested = tuple(requested)
-        patience_seconds = LOCK_SECONDS if requested or is_last else 0
+        patience_seconds = LOCK_SECONDS if requested else LAST_SECONDS if is_last else 0
         with _publisher_lock(self._config, patience_seconds=patience_seconds) as is_mine:
             if is_mine:
                 self._publish(requested)
