@@ -17,6 +17,7 @@
     │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
     ├── TerminalError                  stop and tell a person
     │   ├── ConfigError                the pipeline's YAML, or a command's arguments
+    │   │   └── NothingToRebase        the lane reads the topic as it is
     │   ├── MissingPart                an optional package, a DuckDB extension or a librdkafka symbol
     │   ├── RowTooLarge                one row does not fit into a message
     │   ├── LaneFenced                 the lane's row is not what this run started from: another run owns it
@@ -157,6 +158,10 @@ class ConfigError(TerminalError):
         self.file = file
         self.line = line
         self.key = key
+
+
+class NothingToRebase(ConfigError):
+    """A new generation was asked for, and the lane reads this very topic, whose end it has not lost."""
 
 
 class MissingPart(TerminalError):

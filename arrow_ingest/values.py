@@ -92,6 +92,11 @@ class LaneState:
         """Next offset per partition, ascending by partition."""
         return {partition: self.positions[partition].offset for partition in sorted(self.positions)}
 
+    @property
+    def is_retired(self) -> bool:
+        """Whether the layout has fewer lanes than that: the row stays, without partitions, to fence old runs."""
+        return self.lane >= self.layout
+
 
 class Reason(StrEnum):
     """Reason codes of dead letters; stored in the lake, so never renamed."""

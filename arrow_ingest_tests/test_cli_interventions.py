@@ -1,5 +1,6 @@
 """resume and rebase: what an operator can do about a suspended lane."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,3 +128,46 @@ def test_skipping_moves_forward_and_within_the_lane_only() -> None:
     for partition, offset in ((0, 5), (1, 3), (7, 1)):
         with pytest.raises(ConfigError, match=f"partition {partition} cannot go on at {offset}"):
             skipped(LANE, {partition: offset})
+
+
+def set_lanes(project: CliProject, lanes: int) -> None:
+    """Edit the YAML as an operator does."""
+    [file] = project.folder.rglob("defs.yaml")
+    text = re.sub(r"\n  lanes: \d+", "", file.read_text()).rstrip()
+    file.write_text(f"{text}\n  lanes: {lanes}\n")
+
+
+def test_lanes_apply_moves_the_lake_to_the_lanes_of_the_yaml(project: CliProject) -> None:
+    offsets = {str(part): offset for part, offset in lanes_offsets(project).items()}
+    set_lanes(project, 2)
+    sentence = "layout 1 in the lake, 2 in the YAML: run `arrow-ingest lanes apply clicks`"
+    assert sentence in project.run("drain", exit_code=2).stderr
+    assert sentence in project.run("status").stdout
+    assert any(check["detail"] == sentence for check in project.json("doctor", exit_code=2)["checks"])
+    changed = project.json("lanes apply")
+    assert (changed["was"], changed["layout"]) == (1, 2)
+    assert {part: at for lane in changed["lanes"] for part, at in lane["next"].items()} == offsets
+    project.run("produce", "--batches", "4", "--rate", "0", "--rows-per-batch", "20")
+    project.run("drain")
+    assert project.json("status")[0]["lag"] == 0
+    assert project.json("verify")[0]["ok"]
+    assert "2 lanes already" in project.run("lanes apply").stdout
+
+
+def lanes_offsets(project: CliProject) -> dict[int, int]:
+    config = config_of(project)
+    with open_lake(config.lake, read_only=True) as lake:
+        return {part: at for lane in lanes.read_lanes(lake, config.name) for part, at in lane.offsets.items()}
+
+
+def test_rebase_leaves_lanes_alone_that_read_the_topic_as_it_is(project: CliProject) -> None:
+    set_lanes(project, 2)
+    project.run("lanes apply")
+    config = config_of(project)
+    with open_lake(config.lake) as lake:
+        state = lanes.read_lane(lake, config.name, 1)
+        assert state is not None
+        lanes.rebase(lake, state, topic_id="an older topic", positions=state.positions, run_id="test")
+    [change] = project.json("rebase")
+    assert (change["lane"], change["generation"]) == (1, 2)
+    assert "nothing to rebase" in project.run("rebase", exit_code=2).stderr

@@ -315,6 +315,20 @@ def test_a_supervised_run_of_a_busy_lane_ends_quietly_and_says_so_to_the_sensor(
     assert run.tags[LANE_STATE_TAG] == "busy"
 
 
+def test_a_run_of_another_layout_than_the_lake_s_says_which_command_changes_it(
+    config: PipelineConfig, instance: dg.DagsterInstance
+) -> None:
+    send(config, THREE_DAYS[0])
+    assert supervised_run(config, instance).success
+    result = supervised_run(config.model_copy(update={"lanes": 4}), instance)
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert (result.success, run.tags[LANE_STATE_TAG]) == (False, "layout")
+    failure = result.failure_data_for_node(Names.of(config).op)
+    assert failure is not None
+    assert "layout 1 in the lake, 4 in the YAML: run `arrow-ingest lanes apply" in str(failure.user_failure_data)
+
+
 def test_a_topic_made_again_suspends_the_lane_and_turns_the_check_red(
     config: PipelineConfig, instance: dg.DagsterInstance
 ) -> None:

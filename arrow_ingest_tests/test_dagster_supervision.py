@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from arrow_ingest.components.lane_supervision import (
     PROBE_BUSY_EVERY,
+    PROBE_LAYOUT_EVERY,
     PROBE_SUSPENDED_EVERY,
     RECONCILE_EVERY,
     STRANGE_COPY_EVERY,
@@ -21,7 +22,7 @@ from arrow_ingest.components.lane_supervision import (
     backoff,
     decide,
 )
-from arrow_ingest.components.names import BUSY
+from arrow_ingest.components.names import BUSY, LAYOUT
 
 NOW = datetime(2026, 11, 4, 12, tzinfo=UTC)
 TOPIC = TopicIdentity("one", partitions=2)
@@ -68,7 +69,10 @@ def test_a_mirror_that_no_run_repairs_does_not_launch_runs_without_pause() -> No
     assert isinstance(decide(replace(CAUGHT_UP, mirrored={})), Skip)
 
 
-@pytest.mark.parametrize(("state", "every"), [("log_truncated", PROBE_SUSPENDED_EVERY), (BUSY, PROBE_BUSY_EVERY)])
+@pytest.mark.parametrize(
+    ("state", "every"),
+    [("log_truncated", PROBE_SUSPENDED_EVERY), (BUSY, PROBE_BUSY_EVERY), (LAYOUT, PROBE_LAYOUT_EVERY)],
+)
 def test_a_lane_whose_newest_run_could_not_drain_it_is_probed_now_and_then(state: str, every: timedelta) -> None:
     early = decide(replace(BEHIND, runs=ended(every - timedelta(seconds=1), lane_state=state)))
     assert isinstance(early, Skip)

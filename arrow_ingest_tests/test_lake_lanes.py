@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -32,18 +33,25 @@ def lake(config: PipelineConfig) -> Iterator[Lake]:
 
 
 @pytest.fixture
-def state(lake: Lake) -> LaneState:
+def state(lake: Lake, tmp_path: Path) -> LaneState:
     """Lane 0 of a new pipeline, at offset 0 of two partitions."""
     created = LaneState(
-        pipeline=f"pipeline{next(_names)}",
+        pipeline=registered(lake, tmp_path, f"pipeline{next(_names)}"),
         lane=0,
-        layout=1,
+        layout=12,
         generation=0,
         topic_id="topic-id-a",
         positions={0: Position(0), 1: Position(0)},
     )
     lanes.create_lane(lake, created)
     return created
+
+
+def registered(lake: Lake, tmp_path: Path, name: str) -> str:
+    """The name of a pipeline that the lake knows, with a table of its own."""
+    place = {"catalog": "sqlite:unused", "data_path": "unused", "table": name}
+    ensure(lake, pipeline(tmp_path, name=name, lake=place))
+    return name
 
 
 def test_lane_reads_back_as_it_was_written(lake: Lake, state: LaneState) -> None:
@@ -58,9 +66,11 @@ def test_lane_that_was_never_started_is_none(lake: Lake, state: LaneState) -> No
     assert lanes.read_lanes(lake, "other") == ()
 
 
-def test_lanes_of_pipelines_with_similar_names_are_kept_apart(lake: Lake, state: LaneState) -> None:
+def test_lanes_of_pipelines_with_similar_names_are_kept_apart(lake: Lake, state: LaneState, tmp_path: Path) -> None:
     name = state.pipeline
-    for other, lane in ((name, 10), (f"{name}_1", 0), (f"{name}_1", 2), (name[:-1], 0)):
+    for other in (f"{name}_1", f"{name}_"):
+        registered(lake, tmp_path, other)
+    for other, lane in ((name, 10), (f"{name}_1", 0), (f"{name}_1", 2), (f"{name}_", 0)):
         lanes.create_lane(lake, replace(state, pipeline=other, lane=lane))
     assert [found.lane for found in lanes.read_lanes(lake, name)] == [0, 10]
     assert [(found.pipeline, found.lane) for found in lanes.read_lanes(lake, f"{name}_1")] == [
@@ -85,7 +95,7 @@ def test_lane_is_created_once(lake: Lake, state: LaneState) -> None:
 @pytest.mark.parametrize(
     "stale",
     [
-        lambda state: replace(state, layout=2),
+        lambda state: replace(state, layout=13),
         lambda state: replace(state, generation=1),
         lambda state: replace(state, topic_id="topic-id-b"),
         lambda state: replace(state, positions={0: Position(0), 1: Position(1)}),

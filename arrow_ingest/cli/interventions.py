@@ -10,7 +10,7 @@ from arrow_ingest.cli.output import print_json, print_people
 from arrow_ingest.cli.runs import new_run_id
 from arrow_ingest.cli.standing import lanes_of
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ConfigError
+from arrow_ingest.errors import ConfigError, NothingToRebase
 from arrow_ingest.pipeline import interventions
 from arrow_ingest.values import LaneState, ranges_between
 
@@ -77,11 +77,19 @@ def resume(
 def rebase(options: Common, pipeline: str | None, lane: int | None) -> None:
     """Begin a new generation of PIPELINE's lanes, for a topic that was made again or lost its end.
 
-    Rows of earlier generations stay. Reading goes on at the start of a new topic, or where a log that lost its end ends
-    now.
+    Lanes that read the topic as it is stay as they are, and so do rows of earlier generations. Reading goes on at the
+    start of a new topic, or where a log that lost its end ends now.
     """
     config = options.pipeline(pipeline)
-    changes = [interventions.rebase(config, state.lane, run_id=new_run_id()) for state in _started(config, lane)]
+    changes: list[tuple[LaneState, LaneState]] = []
+    refused: NothingToRebase | None = None
+    for state in _started(config, lane):
+        try:
+            changes.append(interventions.rebase(config, state.lane, run_id=new_run_id()))
+        except NothingToRebase as error:  # of several lanes, one may have been rebased before
+            refused = error
+    if refused is not None and not changes:
+        raise refused
     _report(options, changes, "begins a new generation", nothing="nothing committed yet")
 
 

@@ -56,11 +56,16 @@ class Standing:
     unreachable: TransientError | None
 
     @property
+    def layout(self) -> int | None:
+        """How many lanes the lake has; None: nothing was ever committed."""
+        return self.lanes[0].layout if self.lanes else None
+
+    @property
     def partitions(self) -> tuple[PartitionStanding, ...]:
         """Every partition that the lake or the broker knows, ascending."""
         stored = {partition: lane.offsets[partition] for lane in self.lanes for partition in lane.positions}
         low, high = (self.topic.low, self.topic.high) if self.topic else ({}, {})
-        layout = self.lanes[0].layout if self.lanes else self.config.lanes
+        layout = self.layout or self.config.lanes
         return tuple(
             PartitionStanding(
                 partition, partition % layout, stored.get(partition), low.get(partition), high.get(partition)

@@ -9,6 +9,7 @@ from arrow_ingest.cli.exits import Exit, reported
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.cli.standing import Standing, standing_of
+from arrow_ingest.errors import LayoutMismatch
 
 
 @click.command()
@@ -43,6 +44,7 @@ def document(standing: Standing) -> dict[str, object]:
         "topic": config.kafka.topic,
         "table": f"{config.lake.schema_name}.{config.lake.table}",
         "committed": bool(standing.lanes),
+        "layout": {"lake": standing.layout, "yaml": config.lanes},
         "lag": standing.lag(),
         "unreachable": str(standing.unreachable) if standing.unreachable else None,
         "lanes": [
@@ -89,6 +91,8 @@ def sentences(standing: Standing) -> Iterator[RenderableType]:
     yield f"{shown['pipeline']}: {shown['topic']} -> {shown['table']}"
     if not standing.lanes:
         yield "nothing committed yet"
+    if standing.layout not in (None, standing.config.lanes):
+        yield str(LayoutMismatch(standing.config.name, standing.layout, standing.config.lanes))
     for lane in standing.lanes:
         if lane.suspended is not None:
             yield f"lane {lane.lane} is SUSPENDED ({lane.suspended}): {lane.reason}. {lane.suspended.remedy}."

@@ -20,7 +20,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from arrow_ingest.alerts.incidents import Kind, Level, Observation, Subject, Trouble, newest
 from arrow_ingest.components.lane_sensor import IN_FLIGHT, OVERDUE
-from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, LANE_TAG, PIPELINE_TAG, Check, Names
+from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, LANE_TAG, LAYOUT, PIPELINE_TAG, Check, Names
 from arrow_ingest.config import PipelineConfig
 
 STALE_SECONDS = 24 * 3600
@@ -153,7 +153,7 @@ class History:
         run, at = record.dagster_run, _ended_at(record)
         lane, state = run.tags.get(LANE_TAG, ""), run.tags.get(LANE_STATE_TAG)
         if run.status == dg.DagsterRunStatus.FAILURE:
-            kind = Kind.RUNS if state in (None, BUSY) else Kind.LANE
+            kind = Kind.RUNS if state in (None, BUSY, LAYOUT) else Kind.LANE
             trouble = Trouble(Level.ERROR, failure_text(self._instance, run.run_id), run.run_id)
             yield Observation(Subject(kind, lane), at, run.run_id, trouble)
         elif state is None:  # a run that found the lane busy says nothing of it

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from arrow_ingest.components.names import BUSY
+from arrow_ingest.components.names import BUSY, LAYOUT
 
 RECONCILE_EVERY = timedelta(minutes=10)
 """A lane without a run for this long gets one, whatever its lag looks like."""
@@ -18,6 +18,7 @@ STRANGE_COPY_EVERY = timedelta(minutes=1)
 
 PROBE_SUSPENDED_EVERY = timedelta(minutes=3)
 PROBE_BUSY_EVERY = timedelta(seconds=30)
+PROBE_LAYOUT_EVERY = timedelta(minutes=1)
 FIRST_BACKOFF = timedelta(seconds=5)
 LONGEST_BACKOFF = timedelta(minutes=5)
 
@@ -155,8 +156,10 @@ def _probe(now: datetime, runs: LaneRuns) -> Decision | None:
     if runs.lane_state is None or runs.ended_at is None:
         return None
     since = now - runs.ended_at
-    every = PROBE_BUSY_EVERY if runs.lane_state == BUSY else PROBE_SUSPENDED_EVERY
-    state = "another process drains it" if runs.lane_state == BUSY else f"suspended ({runs.lane_state})"
+    state, every = {
+        BUSY: ("another process drains it", PROBE_BUSY_EVERY),
+        LAYOUT: ("the lake has another number of lanes: run `arrow-ingest lanes apply`", PROBE_LAYOUT_EVERY),
+    }.get(runs.lane_state, (f"suspended ({runs.lane_state})", PROBE_SUSPENDED_EVERY))
     if since < every:
         return Skip(f"{state}, next probe in {(every - since).total_seconds():.0f} s")
     return Launch(f"probe: {state}")

@@ -14,10 +14,13 @@ LANE_TAG = "arrow_ingest/lane"
 """Run tag: the lane that the run drains; set by the sensor, or by the run itself when a person launched it."""
 
 LANE_STATE_TAG = "arrow_ingest/lane_state"
-"""Run tag, set by the run: why it could not drain its lane (:data:`BUSY`, or a `SuspendReason`)."""
+"""Run tag, set by the run: why it could not drain its lane (:data:`BUSY`, :data:`LAYOUT`, or a `SuspendReason`)."""
 
 BUSY = "busy"
 """Value of :data:`LANE_STATE_TAG`: another process held the lane's lock."""
+
+LAYOUT = "layout"
+"""Value of :data:`LANE_STATE_TAG`: the lake has another number of lanes than the YAML."""
 
 
 class Check(StrEnum):

@@ -9,13 +9,13 @@ from typing import Never
 import dagster as dg
 
 from arrow_ingest.components.background import BackgroundDrain
-from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, Names
+from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, LAYOUT, Names
 from arrow_ingest.components.publisher import Publisher
 from arrow_ingest.components.run_log import lines_on_stderr
 from arrow_ingest.components.runs import Assignment, assignment, requested_partitions
 from arrow_ingest.components.table_spec import table_spec
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, LaneBusy, LaneSuspended
+from arrow_ingest.errors import ArrowIngestError, LaneBusy, LaneSuspended, LayoutMismatch
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.values import Receipt
 
@@ -37,6 +37,9 @@ def build_table_asset(config: PipelineConfig) -> dg.AssetsDefinition:
         except LaneSuspended as incident:
             context.instance.add_run_tags(context.run.run_id, {LANE_STATE_TAG: incident.reason.value})
             raise _suspended(config, incident) from incident
+        except LayoutMismatch as mismatch:
+            context.instance.add_run_tags(context.run.run_id, {LANE_STATE_TAG: LAYOUT})
+            raise dg.Failure(str(mismatch), allow_retries=False) from mismatch
         except ArrowIngestError as error:
             raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
         # A generator that yields nothing: Dagster would add a materialisation without partition to what a function

@@ -1,7 +1,8 @@
 """The lanes' rows: one small table per lane, since writers of one table conflict (FACTS), with one row in it.
 
 Whoever writes a lane's row first UPDATEs it, and what it read of it is the condition: the fence. Of two writers that
-started from the same row, one changes nothing and ends.
+started from the same row, one changes nothing and ends. Which lanes there are is changed under `tables.claim`: of two
+writers that do, one is second and looks again.
 """
 
 import uuid
@@ -10,12 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from arrow_ingest.errors import LaneFenced, SuspendReason
+from arrow_ingest.errors import LaneFenced, LayoutMismatch, SuspendReason
 from arrow_ingest.lake import ledger
 from arrow_ingest.lake.ledger import LedgerRow
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, create_table, insert, own, select_columns
+from arrow_ingest.lake.tables import claim
 from arrow_ingest.values import CommitKind, LaneState, OffsetRange, Position, Tally, ranges_between
 
 ACTIVE = "active"
@@ -53,26 +55,41 @@ def read_lane(lake: Lake, pipeline: str, lane: int) -> LaneState | None:
 
 
 def read_lanes(lake: Lake, pipeline: str) -> tuple[LaneState, ...]:
-    """All lanes of a pipeline that were ever started, by number."""
+    """The lanes of a pipeline's layout that were ever started, by number."""
+    return tuple(lane for lane in read_all(lake, pipeline) if not lane.is_retired)
+
+
+def read_all(lake: Lake, pipeline: str) -> tuple[LaneState, ...]:
+    """All lanes that a pipeline ever had, by number, those that a smaller layout retired too."""
     return tuple(_read(lake, pipeline, lane) for lane in _lane_numbers(lake, pipeline))
 
 
 def create_lane(lake: Lake, state: LaneState) -> None:
-    """Write the row of a lane that starts for the first time.
+    """Write the row of a lane that starts for the first time, in the layout of the lanes that have started.
 
     Raises:
         LaneFenced: the lane has a row already.
+        LayoutMismatch: the others are of another layout: its partitions would be theirs too.
     """
-    table = lane_table(state.pipeline, state.lane)
-    values = _row_of(state)
 
     def create() -> None:
-        if state.lane in _lane_numbers(lake, state.pipeline):
+        claim(lake, state.pipeline)
+        started = read_all(lake, state.pipeline)
+        for other in started:
+            if other.layout != state.layout:
+                raise LayoutMismatch(state.pipeline, other.layout, state.layout)
+        if any(other.lane == state.lane for other in started):
             raise LaneFenced(state.pipeline, state.lane)
-        lake.execute(create_table(table, COLUMNS))
-        lake.execute(insert(table, COLUMNS), [values[column.name] for column in COLUMNS])
+        add_lane(lake, state)
 
     lake.write(create)
+
+
+def add_lane(lake: Lake, state: LaneState) -> None:
+    """Make the table and row of a lane that has none; the caller's transaction is open and holds the claim."""
+    table, values = lane_table(state.pipeline, state.lane), _row_of(state)
+    lake.execute(create_table(table, COLUMNS))
+    lake.execute(insert(table, COLUMNS), [values[column.name] for column in COLUMNS])
 
 
 def move_lane(lake: Lake, before: LaneState, after: LaneState) -> None:
@@ -119,7 +136,7 @@ def resume(lake: Lake, state: LaneState, *, positions: Mapping[int, Position] | 
         raise ValueError(f"partitions {back} would go back, and their rows would come twice")
     known = {part: state.offsets.get(part, after.offsets[part]) for part in after.offsets}
     given_up = ranges_between(known, after.offsets)
-    _move_and_record(lake, state, after, _ledger_row(after, CommitKind.GAP, given_up, run_id) if given_up else None)
+    _move_and_record(lake, state, after, ledger_row(after, CommitKind.GAP, given_up, run_id) if given_up else None)
     return after
 
 
@@ -137,7 +154,7 @@ def rebase(lake: Lake, state: LaneState, *, topic_id: str, positions: Mapping[in
         suspended=None,
         reason="",
     )
-    _move_and_record(lake, state, after, _ledger_row(after, CommitKind.REBASE, (), run_id))
+    _move_and_record(lake, state, after, ledger_row(after, CommitKind.REBASE, (), run_id))
     return after
 
 
@@ -150,7 +167,8 @@ def _move_and_record(lake: Lake, before: LaneState, after: LaneState, row: Ledge
     lake.write(move)
 
 
-def _ledger_row(state: LaneState, kind: CommitKind, ranges: tuple[OffsetRange, ...], run_id: str) -> LedgerRow:
+def ledger_row(state: LaneState, kind: CommitKind, ranges: tuple[OffsetRange, ...], run_id: str) -> LedgerRow:
+    """What an operator's decision over a lane is in the ledger: a row without messages."""
     return LedgerRow(
         commit_id=str(uuid.uuid4()),
         pipeline=state.pipeline,

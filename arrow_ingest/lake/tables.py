@@ -79,6 +79,21 @@ def is_registered(lake: Lake, config: PipelineConfig) -> bool:
     return _is_registered(lake, identity_of(config))
 
 
+def claim(lake: Lake, pipeline: str) -> None:
+    """Let one writer at a time change which lanes a pipeline has: an UPDATE conflicts with every other one.
+
+    Rows of lanes lie in tables of their own, so that lanes commit side by side; nothing else would make two writers
+    conflict that each add a lane. The caller's transaction is open, and reads the lanes after this.
+
+    Raises:
+        CommitConflict: another writer was first.
+        LakeMismatch: the pipeline is not registered.
+    """
+    changed = lake.execute(f"UPDATE {PIPELINES} SET created_at = created_at WHERE pipeline = ?", [pipeline])
+    if changed != [(1,)]:
+        raise LakeMismatch(f"pipeline {pipeline} is not registered in the lake")
+
+
 def read_table_schema(lake: Lake, table: LakeConfig) -> TableSchema | None:
     """The table's columns as the catalog holds them, in the open transaction if there is one; None: no such table."""
     return _columns_of(lake, table.schema_name, table.table)

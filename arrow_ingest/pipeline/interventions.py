@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ConfigError, LaneSuspended, SuspendReason
+from arrow_ingest.errors import ConfigError, LaneSuspended, NothingToRebase, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.guard import check_log
 from arrow_ingest.lake import lanes
@@ -50,7 +50,7 @@ def rebase(config: PipelineConfig, lane: int, *, run_id: str) -> tuple[LaneState
     """Begin a new generation of a lane, for a topic that was made again or lost its end; its row before and after.
 
     Raises:
-        ConfigError: the lane was never started, or the topic is still the one that it reads.
+        ConfigError: the lane was never started, or (`NothingToRebase`) the topic is still the one that it reads.
         LaneBusy, LaneFenced: a run drains the lane.
         BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed.
     """
@@ -110,13 +110,13 @@ def positions_to_rebase(lane: LaneState, topic: TopicState) -> dict[int, Positio
     4
 
     Raises:
-        ConfigError: it is the same topic, and nothing is lost at its end.
+        NothingToRebase: it is the same topic, and nothing is lost at its end.
     """
     mine = partitions_of_lane(topic.partitions, lane.lane, lane.layout)
     if topic.topic_id != lane.topic_id:
         return {partition: Position(topic.low[partition]) for partition in mine}
     if all(lane.offsets.get(partition, 0) <= topic.high[partition] for partition in mine):
-        raise ConfigError(f"lane {lane.lane} reads this very topic ({topic.topic_id}): there is nothing to rebase")
+        raise NothingToRebase(f"lane {lane.lane} reads this very topic ({topic.topic_id}): there is nothing to rebase")
     wanted = {partition: lane.offsets.get(partition, topic.low[partition]) for partition in mine}
     return {
         partition: Position(min(max(offset, topic.low[partition]), topic.high[partition]))

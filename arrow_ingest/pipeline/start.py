@@ -44,7 +44,7 @@ def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -
 
     Raises:
         LaneSuspended: the lane is suspended, or what the broker shows suspends it now (written into its row).
-        LayoutMismatch: the lake has another number of lanes than the YAML.
+        LayoutMismatch: the lake has another number of lanes than the YAML; `relayout.apply_lanes` changes it.
         BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed; try again.
     """
     topic = cluster.topic_state()
@@ -82,23 +82,32 @@ def suspend_or_rebase(
 
 def _create(lake: Lake, config: PipelineConfig, lane: int, cluster: Cluster, topic: TopicState) -> LaneState:
     """Resolve ``start_from`` once and write it down, so that a crash before the first commit does not move it."""
-    mine = partitions_of_lane(topic.partitions, lane, config.lanes)
-    if config.start_from == "earliest":
-        offsets = topic.low
-    elif config.start_from == "latest":
-        offsets = topic.high
-    else:
-        offsets = cluster.offsets_at(config.start_from)
+    first = first_positions(config, cluster, topic)
     state = LaneState(
         pipeline=config.name,
         lane=lane,
         layout=config.lanes,
         generation=0,
         topic_id=topic.topic_id,
-        positions={partition: Position(offsets[partition]) for partition in mine},
+        positions={partition: first[partition] for partition in partitions_of_lane(first, lane, config.lanes)},
     )
     lanes.create_lane(lake, state)
     return state
+
+
+def first_positions(config: PipelineConfig, cluster: Cluster, topic: TopicState) -> dict[int, Position]:
+    """Where ``start_from`` begins to read each partition, as the broker answers now.
+
+    Raises:
+        BrokerUnavailable, TopicMissing: the broker cannot say which offsets a time means.
+    """
+    if config.start_from == "earliest":
+        offsets = topic.low
+    elif config.start_from == "latest":
+        offsets = topic.high
+    else:
+        offsets = cluster.offsets_at(config.start_from)
+    return {partition: Position(offset) for partition, offset in offsets.items()}
 
 
 def _checked(lake: Lake, config: PipelineConfig, stored: LaneState, topic: TopicState, *, run_id: str) -> LaneState:
