@@ -4,6 +4,7 @@
 ``KAFKA_BOOTSTRAP_SERVERS``     brokers of the packaged pipeline (its YAML has the default)
 ``ARROW_INGEST_CATALOG``        catalog of the packaged pipeline
 ``ARROW_INGEST_DATA_PATH``      folder of the packaged pipeline's Parquet files
+``ARROW_INGEST_LANES``          lanes of the packaged pipeline
 ``ARROW_INGEST_ALERT_URLS``     where alerts go: apprise addresses, separated by white space; they hold secrets
 ``ARROW_INGEST_UI_URL``         address of Dagster's UI in the packaged pipeline's alerts
 ``ACERO_ALIGNMENT_HANDLING``    set by :func:`prepare`, unless it is set already
@@ -23,6 +24,7 @@ from arrow_ingest.errors import ConfigError
 BOOTSTRAP_SERVERS = "KAFKA_BOOTSTRAP_SERVERS"
 CATALOG = "ARROW_INGEST_CATALOG"
 DATA_PATH = "ARROW_INGEST_DATA_PATH"
+LANES = "ARROW_INGEST_LANES"
 
 ALERT_URLS = "ARROW_INGEST_ALERT_URLS"
 UI_URL = "ARROW_INGEST_UI_URL"

@@ -56,7 +56,7 @@ def refused(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
 
 
 def test_packaged_pipeline_is_the_proof_of_concepts_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (environment.BOOTSTRAP_SERVERS, environment.CATALOG, environment.DATA_PATH):
+    for name in (environment.BOOTSTRAP_SERVERS, environment.CATALOG, environment.DATA_PATH, environment.LANES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     [config] = load_pipelines()
@@ -71,6 +71,7 @@ def test_packaged_pipeline_is_the_proof_of_concepts_contract(tmp_path: Path, mon
     assert config.lake.data_path == f"{tmp_path}/.arrow_ingest/data"
     assert config.partition_by is not None
     assert config.partition_by.start == date(2026, 1, 1)
+    assert config.lanes == 1
 
 
 def test_packaged_pipeline_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +79,11 @@ def test_packaged_pipeline_follows_the_environment(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(environment.BOOTSTRAP_SERVERS, "kafka:1")
     monkeypatch.setenv(environment.CATALOG, "sqlite:/lake/catalog.sqlite")
     monkeypatch.setenv(environment.DATA_PATH, "s3://bucket/data")
+    monkeypatch.setenv(environment.LANES, "4")
     [config] = load_pipelines()
     assert config.kafka.bootstrap_servers == "kafka:1"
     assert (config.lake.catalog, config.lake.data_path) == ("sqlite:/lake/catalog.sqlite", "s3://bucket/data")
+    assert config.lanes == 4
 
 
 @pytest.mark.parametrize("source", ["src", "."])
