@@ -49,6 +49,11 @@ def enter_dagster_home(home: Path) -> None:
     os.environ[DAGSTER_HOME] = str(home)
 
 
+def set_variables(values: Mapping[str, str]) -> None:
+    """Set variables of this process, as the demo does with what leads to the servers that it has started."""
+    os.environ.update(values)
+
+
 def load_env_file(folder: Path) -> None:
     """Set what the ``.env`` file of a project's folder says, over what is set already, as Dagster's commands do.
 
@@ -64,7 +69,7 @@ def load_env_file(folder: Path) -> None:
         values = dotenv_values(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", file=str(file)) from error
-    os.environ.update({name: value for name, value in values.items() if value is not None})
+    set_variables({name: value for name, value in values.items() if value is not None})
 
 
 def variables() -> Mapping[str, str]:

@@ -86,6 +86,19 @@ def test_the_sensors_runs_commit_every_record_once(tmp_path: Path) -> None:
     assert report["compression_ratio"] > 1
 
 
+def test_two_pipelines_with_two_lanes_each_stand_side_by_side(tmp_path: Path) -> None:
+    report, _ = run_once(tmp_path, "--batches", "40", "--pipelines", "2", "--lanes", "2")
+    assert report["produced_rows"] == report["committed_rows"] == 2 * 40_000
+    assert (report["dead_letters"], report["lag"], report["verify"]) == (0, 0, True)
+    names = [f"{pipeline}/{part}" for pipeline in ("events_arrow", "orders") for part in range(8)]
+    assert report["lag_by_partition"] == dict.fromkeys(names, 0)
+    assert report["partitions"] == 2 * 3
+    assert report["runs"] >= 2 * 2
+    again, said = run_once(tmp_path, "--batches", "4", "--pipelines", "2", "--lanes", "3")
+    assert "lane 1 of orders goes on in generation 1" in said
+    assert (again["produced_rows"], again["committed_rows"], again["verify"]) == (2 * 4_000, 2 * 44_000, True)
+
+
 def test_each_part_killed_once_and_then_the_demo_itself_loses_and_repeats_nothing(tmp_path: Path) -> None:
     command = [*DEMO, "--dir", str(tmp_path), "--rate", "4"]
     with (tmp_path / "demo.err").open("wb") as said:

@@ -18,6 +18,15 @@ from arrow_ingest.cli.signals import stop_on_signals
     show_default=True,
     help="Folder of the demo's lake, Dagster home and logs.",
 )
+@click.option("--stack", "on_stack", is_flag=True, help="Over Apache Kafka, PostgreSQL and S3, all started here.")
+@click.option("--lanes", type=click.IntRange(min=1), default=1, show_default=True, help="Runs side by side.")
+@click.option(
+    "--pipelines",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    help="2: orders beside the events.",
+)
 @click.option("--batches", type=click.IntRange(min=1), help="Messages to produce. Default: until Ctrl-C.")
 @click.option("--rows-per-batch", type=click.IntRange(min=1), default=1_000, show_default=True, help="Rows a message.")
 @click.option(
@@ -31,6 +40,9 @@ from arrow_ingest.cli.signals import stop_on_signals
 def demo(
     *,
     folder: Path,
+    on_stack: bool,
+    lanes: int,
+    pipelines: int,
     batches: int | None,
     rows_per_batch: int,
     rate: float,
@@ -43,17 +55,18 @@ def demo(
     """Start a broker, a producer and Dagster, and show rows arrive in a DuckLake table, until Ctrl-C.
 
     The Dagster sensor launches the runs that commit; the UI's address is shown. Ctrl-C stops everything, verifies the
-    whole history and sums up. What is produced and committed stays in the folder for the next demo.
+    whole history and sums up. What is produced and committed stays in the folder for the next demo; with --stack it
+    ends with the servers, which need Java, Maven, Go and PostgreSQL on the machine.
     """
     from arrow_ingest.demo.live import viewing
     from arrow_ingest.demo.show import DemoOptions, run_demo, sentences
+    from arrow_ingest.demo.stage import Setting
 
     if once and batches is None:
         raise click.UsageError("--once needs --batches: it ends when they are all committed")
     log_to_stderr(verbose=False)
-    folder = folder.absolute()
+    setting = Setting(folder.absolute(), on_stack=on_stack, lanes=lanes, pipelines=pipelines)
     options = DemoOptions(
-        folder=folder,
         batches=batches,
         rows_per_batch=rows_per_batch,
         batches_per_second=rate,
@@ -63,8 +76,8 @@ def demo(
         timeout_seconds=timeout,
     )
     with stop_on_signals() as stop, viewing() as view:
-        report = run_demo(options, view, stop)
-    for sentence in sentences(report, folder):
+        report = run_demo(setting, options, view, stop)
+    for sentence in sentences(report, setting):
         click.echo(sentence, err=True)
     if as_json:
         click.echo(report.as_json())

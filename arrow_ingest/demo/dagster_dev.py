@@ -1,4 +1,4 @@
-"""`dagster dev` over the packaged pipeline, and what its instance says of runs and partitions."""
+"""`dagster dev` over the demo's pipelines: its home, its start, and its start again when one of its parts has died."""
 
 import shutil
 import socket
@@ -14,9 +14,6 @@ from arrow_ingest.demo.processes import Child, Children
 
 WEB_PORT = 3000
 
-OUTSIDE = Path("/")
-"""A folder in no project: what is started there finds the packaged pipeline, whatever project the demo is run in."""
-
 
 def prepare_home(home: Path) -> None:
     """Make DAGSTER_HOME with the settings that suit short runs; what a user changed there stays."""
@@ -28,13 +25,16 @@ def prepare_home(home: Path) -> None:
 
 
 class DagsterDev:
-    """Webserver, daemon and code server over the packaged pipeline, with ``environ`` on top of our environment.
+    """Webserver, daemon and code server over the pipelines of a project, with ``environ`` on top of our environment.
 
     `dagster dev` ends when one of its parts dies; `revive` starts it again.
     """
 
-    def __init__(self, children: Children, *, home: Path, environ: Mapping[str, str], log_file: Path) -> None:
+    def __init__(
+        self, children: Children, *, project: Path, home: Path, environ: Mapping[str, str], log_file: Path
+    ) -> None:
         self._children = children
+        self._project = project
         self.port = free_port(WEB_PORT)
         known = {environment.DAGSTER_HOME: str(home), environment.UI_URL: self.address}
         self._env = {**environment.variables(), **environ, **known}
@@ -61,7 +61,7 @@ class DagsterDev:
             *(sys.executable, "-m", "dagster", "dev", "-m", "arrow_ingest.definitions"),
             *("--host", "127.0.0.1", "--port", str(self.port)),
         ]
-        return self._children.start("dagster", command, env=self._env, cwd=OUTSIDE, log_file=self.log_file)
+        return self._children.start("dagster", command, env=self._env, cwd=self._project, log_file=self.log_file)
 
 
 def is_serving(port: int) -> bool:

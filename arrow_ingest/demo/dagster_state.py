@@ -1,4 +1,4 @@
-"""What Dagster's instance says of the demo's table: partitions that it lists as materialised, and runs."""
+"""What Dagster's instance says of the demo's tables: partitions that it lists as materialised, and runs."""
 
 from pathlib import Path
 
@@ -12,15 +12,14 @@ from arrow_ingest.config import PipelineConfig
 class DagsterState:
     """A reader of the instance in ``home`` (DAGSTER_HOME)."""
 
-    def __init__(self, home: Path, config: PipelineConfig) -> None:
+    def __init__(self, home: Path) -> None:
         environment.enter_dagster_home(home)
         self._instance = dg.DagsterInstance.from_config(str(home))
-        self._names = Names.of(config)
 
-    def materialised(self) -> frozenset[str]:
-        """Partition keys of the table that have a materialisation."""
-        return frozenset(self._instance.get_materialized_partitions(self._names.table))
+    def materialised(self, config: PipelineConfig) -> frozenset[str]:
+        """Partition keys of a pipeline's table that have a materialisation."""
+        return frozenset(self._instance.get_materialized_partitions(Names.of(config).table))
 
-    def runs(self) -> int:
-        """Runs of the pipeline so far; only the sensor launches any here."""
-        return self._instance.get_runs_count(dg.RunsFilter(tags={PIPELINE_TAG: self._names.group}))
+    def runs(self, config: PipelineConfig) -> int:
+        """Runs of a pipeline so far; only the sensor launches any here."""
+        return self._instance.get_runs_count(dg.RunsFilter(tags={PIPELINE_TAG: Names.of(config).group}))

@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from arrow_ingest import environment
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.demo.dagster_dev import OUTSIDE
 from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.lake import lanes, ledger
 from arrow_ingest.lake.session import open_lake
@@ -35,14 +35,42 @@ class Committed:
     partitions: frozenset[str] = frozenset()
     offsets: Mapping[int, int] = field(default_factory=dict)
 
-    def lag(self, topic: TopicState) -> dict[int, int]:
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One pipeline at one moment: what its lake holds, then what its topic does."""
+
+    config: PipelineConfig
+    committed: Committed
+    topic: TopicState
+
+    @property
+    def lag_by_partition(self) -> dict[int, int]:
         """Messages behind the end, per Kafka partition."""
-        return {partition: high - self.offsets.get(partition, 0) for partition, high in sorted(topic.high.items())}
+        offsets = self.committed.offsets
+        return {partition: high - offsets.get(partition, 0) for partition, high in sorted(self.topic.high.items())}
+
+    @property
+    def lag(self) -> int:
+        """Messages behind the end."""
+        return sum(self.lag_by_partition.values())
+
+
+def lag_by_partition(looks: Sequence[Look]) -> dict[str, int]:
+    """Messages behind the end by Kafka partition; where several topics have them, by ``pipeline/partition``."""
+    return {
+        f"{look.config.name}/{partition}" if len(looks) > 1 else str(partition): behind
+        for look in looks
+        for partition, behind in look.lag_by_partition.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What a demo did. ``committed_rows`` was counted by a process of its own; ``partitions`` is what Dagster lists."""
+    """What a demo did, all its pipelines together.
+
+    ``committed_rows`` was counted by a process of its own; ``partitions`` is what Dagster lists.
+    """
 
     produced_rows: int
     committed_rows: int
@@ -92,9 +120,10 @@ def committed(config: PipelineConfig, *, since: int) -> Committed:
     )
 
 
-def count_rows(environ: Mapping[str, str], table: str) -> int:
-    """``count(*)`` of the packaged pipeline's table, by a fresh process that knows nothing of this one."""
+def count_rows(environ: Mapping[str, str], project: Path, config: PipelineConfig) -> int:
+    """``count(*)`` of a pipeline's table, by a fresh process that knows nothing of this one."""
+    table = f"{config.lake.schema_name}.{config.lake.table}"
     command = [sys.executable, "-m", "arrow_ingest", "sql", "--json", f"FROM {table} SELECT count(*) AS found"]
     env = {**environment.variables(), **environ}
-    done = subprocess.run(command, env=env, cwd=OUTSIDE, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, env=env, cwd=project, capture_output=True, text=True, check=True, timeout=120)
     return int(json.loads(done.stdout)[0]["found"])

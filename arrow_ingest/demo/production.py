@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.producer.arrow import Acknowledged, ArrowProducer
-from arrow_ingest.producer.events import EventGenerator
-from arrow_ingest.producer.produce import produce_events
+from arrow_ingest.producer.produce import BatchSource, produce_events
 
 
 @dataclass(slots=True)
@@ -22,7 +21,7 @@ class Production:
 
 @contextmanager
 def producing(
-    kafka: KafkaConfig, generator: EventGenerator, *, batches: int | None, rows: int, batches_per_second: float
+    kafka: KafkaConfig, generator: BatchSource, *, batches: int | None, rows: int, batches_per_second: float
 ) -> Iterator[Production]:
     """Produce while the block runs; leaving it stops the producer after the batch in hand and flushes it."""
     production, stop = Production(), threading.Event()

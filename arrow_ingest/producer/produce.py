@@ -2,15 +2,25 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Protocol
+
+import pyarrow as pa
 
 from arrow_ingest.producer.arrow import Acknowledged, ArrowProducer
-from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.producer.rate import Rate, paced
+
+
+class BatchSource(Protocol):
+    """Generated batches: `EventGenerator`, `OrderGenerator`."""
+
+    def batch(self, index: int, rows: int = 1_000) -> pa.RecordBatch:
+        """Batch ``index``, of exactly ``rows`` rows; the same one every time."""
+        ...
 
 
 def produce_events(
     producer: ArrowProducer,
-    generator: EventGenerator,
+    generator: BatchSource,
     *,
     batches: int | None,
     rows: int = 1_000,
