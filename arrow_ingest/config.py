@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from arrow_ingest.message_policy import DeadLetters
 from arrow_ingest.setting import SettingsModel, Text
 from arrow_ingest.table_shape import (
     ALL_METADATA_COLUMNS,
@@ -191,13 +192,6 @@ class Run(SettingsModel):
         return None if self.trigger == SENSOR else self.trigger
 
 
-class DeadLetters(SettingsModel):
-    """The budget: over it the lane suspends. Both bounds must be passed, so that one bad message never stops a lane."""
-
-    max_share: Annotated[float, Field(ge=0, le=1, description="Largest share of a run's messages.")] = 0.01
-    max_per_run: Annotated[int, Field(ge=0, description="A run may have this many whatever their share.")] = 100
-
-
 class Alerts(SettingsModel):
     """What is sent to the targets of ARROW_INGEST_ALERT_URLS, and where its links lead."""
 
@@ -314,9 +308,9 @@ class PipelineConfig(SettingsModel):
         Literal["suspend", "new_generation"],
         Field(description="suspend: stop and ask; new_generation: go on at the start of the new topic."),
     ] = "suspend"
-    dead_letters: Annotated[DeadLetters, Field(description="When too many dead letters suspend the lane.")] = (
-        DeadLetters()
-    )
+    dead_letters: Annotated[
+        DeadLetters, Field(description="How many dead letters are too many, and how long they stay.")
+    ] = DeadLetters()
     alerts: Annotated[Alerts, Field(description="What is sent when something is wrong.")] = Alerts()
     limits: Annotated[Limits, Field(description="What an untrusted payload may claim.")] = Limits()
     parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()

@@ -12,6 +12,7 @@
     │   │   └── LakeNotMade            there is nothing to read yet: the first run makes it
     │   ├── LaneBusy                   another run holds the lane's lock
     │   ├── LaneLockLost               the lane's lock was released under this run: another run may hold it
+    │   ├── Stopped                    asked to end before it was done; nothing was changed
     │   ├── CommitConflict             other transactions won every retry
     │   └── Replan                     the table changed under the micro-batch: stage it again from the log
     │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
@@ -125,6 +126,10 @@ class LaneLockLost(TransientError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"the lane's lock was lost, so nothing more is committed by this run: {detail}")
+
+
+class Stopped(TransientError):
+    """Asked to end before it was done: nothing was changed."""
 
 
 class CommitConflict(TransientError):

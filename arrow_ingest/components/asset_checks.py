@@ -20,7 +20,7 @@ from arrow_ingest.config import PipelineConfig
 DESCRIPTIONS = {
     Check.OFFSETS_CONTIGUOUS: "Offset ranges join up and end at the stored offsets; rows + dead letters = messages.",
     Check.NOT_SUSPENDED: "No lane waits for an operator.",
-    Check.DEAD_LETTERS: "No message became a dead letter; over the budget it is an error.",
+    Check.DEAD_LETTERS: "No dead letter waits for a replay or to be given up; over the budget it is an error.",
     Check.LAG: "The lake is not far behind the log.",
     Check.FRESHNESS: "What waits in the topic is being committed.",
     Check.SCHEMA_DRIFT: "Producers send the columns that the table already had.",

@@ -9,7 +9,7 @@ from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
 from arrow_ingest.lake.schema import TableSchema
 from arrow_ingest.lake.session import Lake, open_lake
-from arrow_ingest.lake.statistics import refused_messages, rows_by_partition
+from arrow_ingest.lake.statistics import refused_messages, rows_by_partition, unresolved_letters
 from arrow_ingest.lake.tables import read_table_schema
 from arrow_ingest.values import LaneState
 
@@ -24,6 +24,7 @@ class LedgerView:
         totals: what the ledger holds per table partition.
         table_rows: rows of the table per table partition, by the catalog's statistics.
         refused: messages of these commits that the schema policy refused.
+        unresolved: dead letters that were neither replayed nor given up, of all commits, by reason.
     """
 
     since: int = 0
@@ -34,6 +35,7 @@ class LedgerView:
     table_rows: Mapping[str | None, int] = field(default_factory=dict)
     schema: TableSchema | None = None
     refused: int = 0
+    unresolved: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_view(config: PipelineConfig, since: int = 0) -> LedgerView:
@@ -66,4 +68,5 @@ def _read(lake: Lake, config: PipelineConfig, since: int) -> LedgerView:
         table_rows=rows_by_partition(lake, config.lake, config.partition_by),
         schema=read_table_schema(lake, config.lake),
         refused=refused_messages(lake, config.lake, since) if any(commit.tally.dead for commit in commits) else 0,
+        unresolved=unresolved_letters(lake, config.name, config.lake),
     )

@@ -55,6 +55,8 @@ class Names:
     checks_op: str
     partition_checks_op: str
     table_partitions: str
+    replay_op: str
+    replay_job: str
 
     @classmethod
     def of(cls, config: PipelineConfig) -> "Names":
@@ -72,6 +74,8 @@ class Names:
             checks_op=f"check_{name}",
             partition_checks_op=f"check_partitions_{name}",
             table_partitions=f"table_partitions_{name}",
+            replay_op=f"replay_{name}",
+            replay_job=f"replay_dead_letters_{name}",
         )
 
     def run_tags(self, lane: int) -> dict[str, str]:

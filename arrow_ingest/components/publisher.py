@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 LOCK_SECONDS = 60.0
 """How long a run that must publish waits for another publisher; one publication takes a second or two."""
 
+_SEVERITIES = (dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR)
+
 LAST_SECONDS = 10.0
 """How long a run that ends waits for another publisher; if that takes longer, the next publication tells it."""
 
@@ -45,7 +47,7 @@ LAST_SECONDS = 10.0
 class Publisher:
     """Publishes for one run: at its start, every `report_every_seconds`, and at its end."""
 
-    def __init__(self, config: PipelineConfig, context: dg.AssetExecutionContext) -> None:
+    def __init__(self, config: PipelineConfig, context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:
         self._config = config
         self._context = context
         self._table = Names.of(config).table
@@ -151,7 +153,12 @@ class Publisher:
         Dagster keeps one row per run, check and partition: a later success would erase the failure.
         """
         told = self._told.get((verdict.check, verdict.partition))
-        return told if verdict.passed and verdict.is_about_window and told and not told.passed else verdict
+        if told is None or told.passed:
+            return verdict
+        if verdict.passed:
+            return told if verdict.is_about_window else verdict
+        # Still failing: what an earlier window of this run made an error of stays one.
+        return replace(verdict, severity=max(told.severity, verdict.severity, key=_SEVERITIES.index))
 
     def _is_news(self, verdict: Verdict) -> bool:
         told = self._told.get((verdict.check, verdict.partition))
@@ -163,7 +170,8 @@ class Publisher:
         target = history.newest_materialization(self._context.instance, self._table, verdict.partition)
         if through is not None:
             verdict = replace(verdict, numbers={**verdict.numbers, PUBLISHED_THROUGH: through})
-        self._context.log_event(evaluation(self._table, verdict, target))
+        # Dagster takes a check's answer from a plain op as well, only its annotation does not say so.
+        self._context.log_event(evaluation(self._table, verdict, target))  # type: ignore[arg-type]
 
 
 @contextmanager

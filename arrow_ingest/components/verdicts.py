@@ -11,7 +11,7 @@ from arrow_ingest.components.names import Check
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
 from arrow_ingest.pipeline.policy import is_over_budget
-from arrow_ingest.values import LaneState, Tally, TopicState
+from arrow_ingest.values import CommitKind, LaneState, Tally, TopicState
 
 MAX_LAG_MESSAGES = 1_000
 """Lag that is normal between two commits: about one micro-batch of the default size for each of 8 partitions."""
@@ -25,6 +25,7 @@ class Verdict:
     """One check's answer.
 
     Args:
+        listed: counts of what has names of its own, such as days; by a key each.
         partition: the table partition that it is about; None: the pipeline, or a table without partitions.
         is_about_window: it speaks of what happened since the last publication, not of how things stand now. Dagster
             keeps one row per run and check, so such a failure stands until the run ends.
@@ -35,6 +36,7 @@ class Verdict:
     says: str
     severity: Severity = Severity.ERROR
     numbers: Mapping[str, int | float | str] = field(default_factory=dict)
+    listed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     partition: str | None = None
     is_about_window: bool = False
 
@@ -50,6 +52,7 @@ class Evidence:
         added_columns: columns that the table has and the last publication did not show.
         refused: dead letters of these commits that the schema policy refused.
         declared: the table partitions that Dagster knows.
+        unresolved: dead letters of all commits that were neither replayed nor given up, by reason.
     """
 
     now: datetime
@@ -60,18 +63,20 @@ class Evidence:
     added_columns: tuple[str, ...]
     refused: int
     declared: AbstractSet[str | None]
+    unresolved: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def tally(self) -> Tally:
-        """Messages and rows of the commits together."""
-        return sum((commit.tally for commit in self.commits), Tally())
+        """Messages that these commits read, and their rows; what a replay brought back was read before."""
+        read = (commit.tally for commit in self.commits if commit.kind is not CommitKind.REPLAY)
+        return sum(read, Tally())
 
 
 def pipeline_verdicts(config: PipelineConfig, evidence: Evidence) -> Iterator[Verdict]:
     """The answer of every check that looks at the pipeline as a whole."""
     yield offsets_contiguous(evidence.commits, evidence.lanes)
     yield not_suspended(evidence.lanes)
-    yield dead_letters(config, evidence.tally)
+    yield dead_letters(config, evidence.tally, evidence.unresolved)
     yield lag(evidence.topic, evidence.lanes)
     yield freshness(evidence)
     yield schema_drift(evidence.added_columns, evidence.refused)
@@ -107,16 +112,24 @@ def not_suspended(lanes: Iterable[LaneState]) -> Verdict:
     )
 
 
-def dead_letters(config: PipelineConfig, tally: Tally) -> Verdict:
-    """No message became a dead letter; over the budget it is an error."""
+def dead_letters(config: PipelineConfig, tally: Tally, unresolved: Mapping[str, int]) -> Verdict:
+    """No dead letter waits for a replay or to be given up; an error if the window's are over the budget.
+
+    Args:
+        tally: of the window.
+        unresolved: of all times, by reason.
+    """
     share = tally.dead / tally.messages if tally.messages else 0.0
+    waiting = sum(unresolved.values())
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(unresolved.items()))
+    window = f"{tally.dead} of the {tally.messages} messages since the last publication"
     return Verdict(
         Check.DEAD_LETTERS,
-        tally.dead == 0,
-        f"{tally.dead} of {tally.messages} messages are dead letters",
+        waiting == 0,
+        f"{waiting} dead letters wait ({listed}), {window}" if waiting else "no dead letter waits",
         Severity.ERROR if is_over_budget(config.dead_letters, tally) else Severity.WARN,
-        numbers={"dead_letters": tally.dead, "dead_letter_share": share},
-        is_about_window=True,
+        numbers={"dead_letters": tally.dead, "dead_letter_share": share, "unresolved": waiting},
+        listed={"by_reason": dict(unresolved)} if waiting else {},
     )
 
 

@@ -1,7 +1,8 @@
 """The ledger's commits in, findings out: does the table hold what they say, each row once?
 
 Rows are matched to commits by what names them for ever: generation, partition, offset, row. Compaction, sorting and
-rewriting of files change nothing of that. Only these columns are read, a window of commits at a time.
+rewriting of files change nothing of that, nor does a rebuild. Rows of a dead letter that was replayed are the replay's,
+not those of the commit that read it. Only these columns are read, a window of commits at a time.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +13,10 @@ from arrow_ingest.errors import CatalogUnavailable, StatementRefused
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.findings import Code, Finding
 from arrow_ingest.lake.ledger import LedgerEntry
+from arrow_ingest.lake.letter_events import LetterEvent, Span, outside
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
+from arrow_ingest.values import CommitKind
 
 WINDOW_ROWS = 5_000_000
 """Rows that are counted at once: their identities and groups fit into the session's memory."""
@@ -40,12 +43,18 @@ GROUP BY commit
 """
 
 _LETTERS = """
-WITH {ranges}
-SELECT commit, count(*), count(DISTINCT (l."partition", l."offset"))
-FROM {letters} l JOIN ranges r ON l.generation = r.generation AND l."partition" = r.part
-WHERE l."offset" >= r.start AND l."offset" < r.stop
+WITH {ranges}, held AS (
+    SELECT generation, "partition" AS part, "offset" AS position FROM {letters}
+), resolved AS (
+    SELECT unnest($resolved_generations) AS generation, unnest($resolved_partitions) AS part,
+           unnest($resolved_offsets) AS position
+), letters AS (FROM held UNION ALL (FROM resolved ANTI JOIN held USING (generation, part, position)))
+SELECT commit, count(*), count(DISTINCT (l.part, l.position))
+FROM letters l JOIN ranges r USING (generation, part)
+WHERE l.position >= r.start AND l.position < r.stop
 GROUP BY commit
 """
+"""Letters with an event count although their payload may be gone by now."""
 
 _DELETED = """
 WITH {ranges}, gone AS (
@@ -68,6 +77,20 @@ SELECT snapshot_id, count(*) FROM {table} t WHERE NOT EXISTS (
     AND t._kafka_offset >= r.start AND t._kafka_offset < r.stop)
 GROUP BY snapshot_id ORDER BY snapshot_id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """A run of offsets of one generation and partition."""
+
+    generation: int
+    partition: int
+    start: int
+    stop: int
+
+    @property
+    def count(self) -> int:
+        return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +118,33 @@ def check_rows(
     lake: Lake,
     table: LakeConfig,
     commits: Sequence[LedgerEntry],
+    spans: Sequence[Span] = (),
     *,
     has_table: bool,
     window_rows: int = WINDOW_ROWS,
 ) -> Iterator[Finding]:
-    """Compare commits with the table and its dead letters, about ``window_rows`` rows at a time."""
+    """Compare commits with the table and its dead letters, about ``window_rows`` rows at a time.
+
+    Args:
+        spans: what became of the pipeline's dead letters.
+    """
     short: list[tuple[LedgerEntry, int]] = []
+    becoming = Becoming(spans)
     for window in windows(commits, window_rows):
-        found = _found(lake, table, window, has_table=has_table)
+        found = _found(lake, table, window, becoming, has_table=has_table)
         for index, commit in enumerate(window):
             here = found.get(index, Found())
-            yield from check_commit(commit, here)
+            yield from check_commit(commit, here, offsets=sum(place.count for place in becoming.places_of(commit)))
             if here.rows < commit.tally.rows:
                 short.append((commit, commit.tally.rows - here.rows))
     if short:
-        yield from _explain(lake, table, short, has_table=has_table)
+        yield from _explain(lake, table, short, becoming, has_table=has_table)
 
 
 def check_foreign_rows(lake: Lake, table: LakeConfig, commits: Sequence[LedgerEntry]) -> Iterator[Finding]:
     """Rows that lie in no commit of the ledger: somebody else added them."""
     text = _FOREIGN.format(ranges=_RANGES, table=in_lake(table.schema_name, table.table))
-    foreign = dict(lake.execute(text, _ranges_of(commits)))
+    foreign = dict(lake.execute(text, _named([(commit, _read_by(commit)) for commit in commits])))
     for snapshot, rows in foreign.items():
         yield Finding(Code.ROWS_ADDED, f"{rows} rows of no commit came with {_snapshots(lake, [snapshot])}")
 
@@ -134,15 +163,18 @@ def windows(commits: Sequence[LedgerEntry], most_rows: int) -> Iterator[list[Led
         yield window
 
 
-def check_commit(commit: LedgerEntry, found: Found) -> Iterator[Finding]:
-    """Compare one commit's tally with what was found; rows that are missing are left to be explained."""
+def check_commit(commit: LedgerEntry, found: Found, *, offsets: int) -> Iterator[Finding]:
+    """Compare one commit's tally with what was found; rows that are missing are left to be explained.
+
+    Args:
+        offsets: how many it read.
+    """
     tally, where = commit.tally, f"commit {commit.commit_id} (snapshot {commit.snapshot_id})"
-    offsets = sum(part.count for part in commit.ranges)
     if tally.messages > offsets:
         yield Finding(Code.MESSAGES_MISCOUNTED, f"{where}: {tally.messages} messages in {offsets} offsets")
     if found.duplicates:
         yield Finding(Code.DUPLICATE_ROWS, f"{where}: {found.duplicates} rows are there twice")
-    if found.dead_and_alive:
+    if found.dead_and_alive and commit.kind is not CommitKind.REPLAY:
         yield Finding(Code.DEAD_AND_ALIVE, f"{where}: {found.dead_and_alive} messages have rows and a dead letter")
     if (found.dead, found.dead_duplicates) != (tally.dead, 0):
         seen = f"{found.dead} dead letters and {found.dead_duplicates} duplicates"
@@ -157,31 +189,80 @@ def check_commit(commit: LedgerEntry, found: Found) -> Iterator[Finding]:
             yield Finding(Code.ROW_NUMBERS, f"{where}: {found.misnumbered} messages' rows are not numbered from 0 on")
 
 
-def _found(lake: Lake, table: LakeConfig, window: Sequence[LedgerEntry], *, has_table: bool) -> dict[int, Found]:
+class Becoming:
+    """What became of dead letters, and so which offsets' rows came with which commit."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self._spans = spans
+        replayed: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for span in spans:
+            if span.event is LetterEvent.REPLAYED:
+                replayed.setdefault((span.generation, span.partition), []).append((span.start, span.stop))
+        self._replayed = {log: sorted(runs) for log, runs in replayed.items()}
+
+    def places_of(self, commit: LedgerEntry) -> list[_Places]:
+        """The offsets that a commit read: its ranges, or the letters that it replayed."""
+        if commit.kind is CommitKind.REPLAY:
+            return [
+                _Places(span.generation, span.partition, span.start, span.stop)
+                for span in self._spans
+                if span.commit_id == commit.commit_id
+            ]
+        return _read_by(commit)
+
+    def rows_of(self, commit: LedgerEntry) -> list[_Places]:
+        """The offsets whose rows came with a commit: those that it read, save what was replayed later."""
+        places = self.places_of(commit)
+        if commit.kind is CommitKind.REPLAY:
+            return places
+        return [
+            _Places(place.generation, place.partition, start, stop)
+            for place in places
+            for start, stop in outside(
+                place.start, place.stop, self._replayed.get((place.generation, place.partition), ())
+            )
+        ]
+
+    def resolved(self) -> dict[str, list[int]]:
+        """The letters with an event, as parameters of `_LETTERS`."""
+        each = [
+            (span.generation, span.partition, offset) for span in self._spans for offset in range(span.start, span.stop)
+        ]
+        return {
+            "resolved_generations": [generation for generation, _, _ in each],
+            "resolved_partitions": [partition for _, partition, _ in each],
+            "resolved_offsets": [offset for _, _, offset in each],
+        }
+
+
+def _found(
+    lake: Lake, table: LakeConfig, window: Sequence[LedgerEntry], becoming: Becoming, *, has_table: bool
+) -> dict[int, Found]:
     """What is there of each commit of a window, by its index."""
-    named = _ranges_of(window)
-    if not named["starts"]:
-        return {}
+    alive = _named([(commit, becoming.rows_of(commit)) for commit in window])
     texts = {
         "ranges": _RANGES,
         "table": in_lake(table.schema_name, table.table),
         "letters": in_lake(table.schema_name, dead_letter_table(table.table)),
     }
-    bounds = {"first": min(named["starts"]), "stop": max(named["stops"])}
     found: dict[int, Found] = {}
-    if has_table:
-        for index, *counts in lake.execute(_MESSAGES.format(**texts), {**named, **bounds}):
+    if has_table and alive["starts"]:
+        bounds = {"first": min(alive["starts"]), "stop": max(alive["stops"])}
+        for index, *counts in lake.execute(_MESSAGES.format(**texts), {**alive, **bounds}):
             found[index] = Found(*counts)
-    for index, letters, messages in lake.execute(_LETTERS.format(**texts), named):
-        found[index] = replace(found.get(index, Found()), dead=messages, dead_duplicates=letters - messages)
+    read = _named([(commit, _read_by(commit)) for commit in window])
+    if read["starts"]:
+        for index, letters, messages in lake.execute(_LETTERS.format(**texts), {**read, **becoming.resolved()}):
+            found[index] = replace(found.get(index, Found()), dead=messages, dead_duplicates=letters - messages)
     return found
 
 
 def _explain(
-    lake: Lake, table: LakeConfig, short: Sequence[tuple[LedgerEntry, int]], *, has_table: bool
+    lake: Lake, table: LakeConfig, short: Sequence[tuple[LedgerEntry, int]], becoming: Becoming, *, has_table: bool
 ) -> Iterator[Finding]:
     """Rows that somebody deleted, by the snapshots that say so; the others are lost."""
-    deleted = _deleted(lake, table, [commit for commit, _ in short]) if has_table else {}
+    places = _named([(commit, becoming.rows_of(commit)) for commit, _ in short])
+    deleted = _deleted(lake, table, places) if has_table else {}
     for index, (commit, missing) in enumerate(short):
         where = f"commit {commit.commit_id} (snapshot {commit.snapshot_id})"
         by_snapshot = deleted.get(index, {})
@@ -192,13 +273,13 @@ def _explain(
             yield Finding(Code.ROWS_MISSING, f"{where}: {lost} of {commit.tally.rows} rows are not in the table")
 
 
-def _deleted(lake: Lake, table: LakeConfig, commits: Sequence[LedgerEntry]) -> dict[int, dict[int, int]]:
+def _deleted(lake: Lake, table: LakeConfig, places: dict[str, list[int]]) -> dict[int, dict[int, int]]:
     """Rows of each commit that snapshots say were deleted and that are not there: ``{index: {snapshot: rows}}``."""
     [(oldest, newest)] = lake.execute("SELECT min(snapshot_id), max(snapshot_id) FROM ducklake_snapshots(?)", [LAKE])
     named = {"schema": table.schema_name, "table": table.table, "oldest": oldest, "newest": newest}
     text = _DELETED.format(ranges=_RANGES, lake=LAKE, table=in_lake(table.schema_name, table.table))
     try:
-        found = lake.execute(text, {**_ranges_of(commits), **named})
+        found = lake.execute(text, {**places, **named})
     except (StatementRefused, CatalogUnavailable):
         return {}  # the files that held the deleted rows may be cleaned up already: then nobody can say
     deleted: dict[int, dict[int, int]] = {}
@@ -217,13 +298,17 @@ def _snapshots(lake: Lake, ids: Iterable[int]) -> str:
     return ", ".join(f"snapshot {number} ({author}, {at:%Y-%m-%d %H:%M} UTC)" for number, author, at in found)
 
 
-def _ranges_of(commits: Sequence[LedgerEntry]) -> dict[str, list[int]]:
-    """The parameters of `_RANGES`: one element per commit and partition."""
-    parts = [(index, commit.generation, part) for index, commit in enumerate(commits) for part in commit.ranges]
+def _read_by(commit: LedgerEntry) -> list[_Places]:
+    return [_Places(commit.generation, part.partition, part.start, part.stop) for part in commit.ranges]
+
+
+def _named(commits: Sequence[tuple[LedgerEntry, Sequence[_Places]]]) -> dict[str, list[int]]:
+    """The parameters of `_RANGES`: one element per commit and run of offsets."""
+    each = [(index, place) for index, (_, places) in enumerate(commits) for place in places]
     return {
-        "commits": [index for index, _, _ in parts],
-        "generations": [generation for _, generation, _ in parts],
-        "partitions": [part.partition for _, _, part in parts],
-        "starts": [part.start for _, _, part in parts],
-        "stops": [part.stop for _, _, part in parts],
+        "commits": [index for index, _ in each],
+        "generations": [place.generation for _, place in each],
+        "partitions": [place.partition for _, place in each],
+        "starts": [place.start for _, place in each],
+        "stops": [place.stop for _, place in each],
     }

@@ -1,6 +1,5 @@
 """The micro-batch being filled: messages in, rows staged, dead letters kept, positions moved on."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -8,9 +7,8 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.kafka.message import EndOfPartition, Message
 from arrow_ingest.lake.conform import Stamp
 from arrow_ingest.lake.new_rows import RowSink
-from arrow_ingest.lake.partition import PartitionSlice
-from arrow_ingest.lake.row_groups import try_to_write
 from arrow_ingest.lake.schema import TablePlan
+from arrow_ingest.pipeline.culprits import Suspects, try_alone
 from arrow_ingest.pipeline.rows import rows_of
 from arrow_ingest.values import (
     Copies,
@@ -53,7 +51,7 @@ class OpenBatch:
     Args:
         before: the lane's row in the lake when this micro-batch is committed.
         start: where it begins to read; differs from ``before`` by partitions that were added to the topic.
-        suspects: ``(partition, offset)`` of messages that took part in a failed write; each is tried alone.
+        suspects: messages to be tried alone.
     """
 
     def __init__(
@@ -66,7 +64,7 @@ class OpenBatch:
         plan: TablePlan,
         sink: RowSink,
         inserted_at: datetime,
-        suspects: frozenset[tuple[int, int]] = frozenset(),
+        suspects: Suspects = frozenset(),
     ) -> None:
         self._config = config
         self._commit_id = commit_id
@@ -146,7 +144,7 @@ class OpenBatch:
         if isinstance(made, Rejection):
             return made
         source = (message.partition, message.offset)
-        if source in self._suspects and (refused := self._try_alone(made.slices)) is not None:
+        if source in self._suspects and (refused := try_alone(made.slices, self._config.parquet)) is not None:
             return refused
         self._plan = made.plan
         for piece in made.slices:
@@ -156,10 +154,6 @@ class OpenBatch:
         self._nulled += made.nulled
         self._copies += made.copies
         return None
-
-    def _try_alone(self, slices: Iterable[PartitionSlice]) -> Rejection | None:
-        outcomes = (try_to_write(piece.rows, self._config.parquet) for piece in slices)
-        return next((outcome for outcome in outcomes if outcome is not None), None)
 
     def _bury(self, message: Message, rejection: Rejection) -> None:
         self.letter_bytes += message.payload.size if message.payload is not None else 0
