@@ -11,6 +11,7 @@
     │   ├── CatalogUnavailable         the catalog or the data path cannot be reached
     │   │   └── LakeNotMade            there is nothing to read yet: the first run makes it
     │   ├── LaneBusy                   another run holds the lane's lock
+    │   ├── MaintenanceBusy            another maintenance of the lake is under way
     │   ├── LaneLockLost               the lane's lock was released under this run: another run may hold it
     │   ├── Stopped                    asked to end before it was done; nothing was changed
     │   ├── CommitConflict             other transactions won every retry
@@ -121,11 +122,20 @@ class LaneBusy(TransientError):
         self.lane = lane
 
 
+class MaintenanceBusy(TransientError):
+    """Another process tidies the lake, or rebuilds a part of it."""
+
+    def __init__(self, holder: str = "") -> None:
+        super().__init__(
+            f"another maintenance of the lake is under way{f' ({holder})' if holder else ''}: wait for its end"
+        )
+
+
 class LaneLockLost(TransientError):
-    """The session that held this run's lane lock ended; the run ends too, and the next one takes the lock again."""
+    """The session that held this run's lane or maintenance lock ended; the run ends too, and the next one takes it."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(f"the lane's lock was lost, so nothing more is committed by this run: {detail}")
+        super().__init__(f"a lock was lost, so nothing more is committed by this run: {detail}")
 
 
 class Stopped(TransientError):
