@@ -26,6 +26,7 @@
     │   ├── LayoutMismatch             lanes in the lake differ from lanes in the YAML
     │   ├── LakeMismatch               the lake holds another pipeline's table, topic or partitioning
     │   ├── StageFailed                a staged file could not be written
+    │   ├── RebuildRefused             the log no longer gives what a table partition holds; nothing was changed
     │   ├── StatementRefused           DuckDB refused a statement: its text or its data are wrong
     │   └── LaneSuspended              the lane stops until an operator decides
     └── OutcomeUnknown                 the answer to COMMIT was lost: look the commit up, then decide
@@ -237,6 +238,19 @@ class StageFailed(TerminalError):
     def __init__(self, detail: str, culprits: Iterable[tuple[int, int]] = ()) -> None:
         super().__init__(f"staging failed: {detail}")
         self.culprits = tuple(culprits)
+
+
+class RebuildRefused(TerminalError):
+    """A table partition cannot be made anew from the log; it stays as it is.
+
+    Args:
+        key: of the table partition; None: a table without partitions.
+    """
+
+    def __init__(self, key: str | None, why: str) -> None:
+        super().__init__(f"{'the table' if key is None else f'table partition {key}'} was not rebuilt: {why}")
+        self.key = key
+        self.why = why
 
 
 class StatementRefused(TerminalError):

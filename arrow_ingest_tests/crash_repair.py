@@ -1,6 +1,6 @@
-"""Replays dead letters, or rebuilds a table partition, and dies or waits at a labelled point as `crash_drain` does.
+"""Replays dead letters, or rebuilds table partitions, and dies or waits at a labelled point as `crash_drain` does.
 
-Usage: ``python -m arrow_ingest_tests.crash_repair PIPELINE_JSON replay [POINT [OCCURRENCE | wait]]``
+Usage: ``python -m arrow_ingest_tests.crash_repair PIPELINE_JSON replay|KEY [POINT [OCCURRENCE | wait]]``
 """
 
 import json
@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterator
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.dead_letter_query import Wanted
+from arrow_ingest.pipeline.rebuild import rebuild, these
 from arrow_ingest.pipeline.replay import replay
 from arrow_ingest.values import Point, Receipt
 from arrow_ingest_tests.crash_drain import observer, tell
 
 
 def repair(config: PipelineConfig, task: str, at: Callable[[Point], None]) -> Iterator[Receipt | None]:
-    yield replay(config, Wanted(), run_id="crash-test", wait_seconds=0, at=at).receipt
+    if task == "replay":
+        yield replay(config, Wanted(), run_id="crash-test", wait_seconds=0, at=at).receipt
+    else:
+        yield from rebuild(config, these([task]), run_id="crash-test", wait_seconds=0, at=at)
 
 
 if __name__ == "__main__":

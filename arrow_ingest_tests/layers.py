@@ -20,7 +20,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "values": frozenset({"errors"}),
     "setting": frozenset(),
     "table_shape": frozenset({"setting"}),
-    "message_policy": frozenset({"setting"}),
+    "message_policy": frozenset({"setting", "table_shape"}),
     "maintenance_settings": frozenset({"setting"}),
     "config": frozenset({"errors", "values", "setting", "table_shape", "message_policy", "maintenance_settings"}),
     "environment": frozenset({"errors"}),

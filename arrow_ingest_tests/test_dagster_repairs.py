@@ -1,6 +1,7 @@
-"""Jobs that mend a table: what Dagster shows of a replay of dead letters."""
+"""What mends a table, or comes late for it: what Dagster shows of a replay, a rebuild and late days."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from arrow_ingest.components.names import Check, Names
 from arrow_ingest.components.pipeline_definitions import pipeline_definitions
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake.session import open_lake
 from arrow_ingest_tests.dagster_home import instance_in
 from arrow_ingest_tests.test_dagster_runs import (
     PARTITIONS,
@@ -52,7 +55,11 @@ def replay_metadata(config: PipelineConfig, result: dg.ExecuteInProcessResult) -
 
 
 def newest_dead_letters(config: PipelineConfig, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
-    key = dg.AssetCheckKey(Names.of(config).table, Check.DEAD_LETTERS.value)
+    return newest(Check.DEAD_LETTERS, config, instance)
+
+
+def newest(check: Check, config: PipelineConfig, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+    key = dg.AssetCheckKey(Names.of(config).table, check.value)
     [row] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
     assert isinstance(row.evaluation, dg.AssetCheckEvaluation)
     return row.evaluation
@@ -102,3 +109,89 @@ def test_a_replay_of_no_known_reason_fails_and_says_so(config: PipelineConfig, i
     assert result.success
     assert replay_metadata(config, result)["still_dead_by_reason"] == {"framing": 1}
     assert not newest_dead_letters(config, instance).passed
+
+
+def rebuild_run(
+    config: PipelineConfig, instance: dg.DagsterInstance, tags: dict[str, str], *, by_job: bool = True
+) -> dg.ExecuteInProcessResult:
+    """A run of the rebuild job, or of the Materialize button with run config."""
+    names = Names.of(config)
+    definitions = pipeline_definitions(config)
+    if by_job:
+        job, run_config = definitions.resolve_job_def(names.rebuild_job), None
+    else:
+        whole = definitions.resolve_implicit_global_asset_job_def()
+        job = whole.get_subset(asset_selection={names.table})
+        run_config = {"ops": {names.op: {"config": {"rebuild": True}}}}
+    return job.execute_in_process(instance=instance, tags=tags, run_config=run_config, raise_on_error=False)
+
+
+def all_rows(config: PipelineConfig) -> list[tuple[Any, ...]]:
+    with open_lake(config.lake, read_only=True) as lake:
+        return lake.execute("FROM lake.main.events ORDER BY ALL")
+
+
+@pytest.mark.parametrize("by_job", [True, False], ids=["job", "run config"])
+def test_rebuilt_days_get_a_new_version_with_the_same_rows_and_others_none(
+    config: PipelineConfig, instance: dg.DagsterInstance, by_job: bool
+) -> None:
+    send(config, *THREE_DAYS, THREE_DAYS[0])
+    assert supervised_run(config, instance).success
+    before, rows = versions(config, instance), all_rows(config)
+    days = {"dagster/asset_partition_range_start": THREE_DAYS[0], "dagster/asset_partition_range_end": THREE_DAYS[1]}
+    result = rebuild_run(config, instance, days, by_job=by_job)
+    assert result.success
+    after = versions(config, instance)
+    assert {day for day in after if after[day] != before[day]} == {THREE_DAYS[0], THREE_DAYS[1]}
+    assert all_rows(config) == rows
+    newest_of_first = [found for found in materializations(config, instance) if found.partition == THREE_DAYS[0]][-1]
+    assert newest_of_first.metadata["dagster/partition_row_count"].value == 2 * ROWS
+    assert all(check_states(config, instance).values())
+    assert supervised_run(config, instance).success
+    assert versions(config, instance) == after
+
+
+def test_a_refused_rebuild_fails_with_the_reason_and_changes_nothing(
+    config: PipelineConfig, instance: dg.DagsterInstance
+) -> None:
+    send(config, *THREE_DAYS)
+    assert supervised_run(config, instance).success
+    before, rows = versions(config, instance), all_rows(config)
+    assert not rebuild_run(config, instance, {}).success
+    with Cluster(config.kafka) as cluster:
+        cluster.delete_topic()
+        cluster.create_topic(PARTITIONS)
+    result = rebuild_run(config, instance, {"dagster/partition": THREE_DAYS[0]})
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    assert "was made again" in str(failure.step_failure_data)
+    assert (versions(config, instance), all_rows(config)) == (before, rows)
+
+
+def test_a_late_day_is_materialised_again_and_told(config: PipelineConfig, instance: dg.DagsterInstance) -> None:
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    long_ago = f"{datetime.now(UTC) - timedelta(days=40):%Y-%m-%d}"
+    by = {"column": "timestamp", "start": "2020-01-01"}
+    config = PipelineConfig.model_validate({**config.model_dump(by_alias=True), "partition_by": by})
+    send(config, today)
+    assert supervised_run(config, instance).success
+    key = dg.AssetCheckKey(Names.of(config).table, Check.LATE_ROWS.value)
+    assert instance.event_log_storage.get_asset_check_execution_history(key, limit=1) == []
+    send(config, today, long_ago)
+    assert supervised_run(config, instance).success
+    told = newest(Check.LATE_ROWS, config, instance)
+    assert (told.passed, told.severity, told.partition) == (False, dg.AssetCheckSeverity.WARN, long_ago)
+    found = {each.partition: each for each in materializations(config, instance)}
+    assert found[long_ago].metadata["late_rows"].value == ROWS
+    assert found[today].metadata["late_rows"].value == 0
+    assert newest(Check.OUT_OF_RANGE_DAYS, config, instance).passed
+
+
+def test_days_outside_the_declared_ones_are_counted_by_day(
+    config: PipelineConfig, instance: dg.DagsterInstance
+) -> None:
+    send(config, "1999-12-31", "2999-01-01", "1999-12-31", THREE_DAYS[0])
+    assert supervised_run(config, instance).success
+    told = newest(Check.OUT_OF_RANGE_DAYS, config, instance)
+    assert not told.passed
+    assert told.metadata["rows_by_day"].value == {"1999-12-31": 2 * ROWS, "2999-01-01": ROWS}

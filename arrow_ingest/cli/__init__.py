@@ -28,6 +28,7 @@ COMMANDS = {
         "arrow_ingest.cli.dead_letters",
         "What could not become rows: list, show, export, replay, expire.",
     ),
+    "rebuild": ("arrow_ingest.cli.rebuild", "Make days of a table anew from the log, with the same rows."),
     "rebase": ("arrow_ingest.cli.interventions", "Go on with a topic that was made again, as a new generation."),
     "lanes": ("arrow_ingest.cli.lanes", "Give the lake the number of lanes that the YAML says."),
     "alerts": ("arrow_ingest.cli.alerts", "Send a test message to the targets of alerts."),

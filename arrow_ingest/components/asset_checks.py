@@ -12,9 +12,9 @@ from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
 from arrow_ingest.components.evidence import evidence_of
 from arrow_ingest.components.ledger_view import read_view
-from arrow_ingest.components.names import PIPELINE_CHECKS, Check, Names
+from arrow_ingest.components.names import PARTITION_CHECKS, PIPELINE_CHECKS, Check, Names
 from arrow_ingest.components.table_spec import declared_partitions, partitions_def
-from arrow_ingest.components.verdicts import pipeline_verdicts, rows_accounted_for
+from arrow_ingest.components.verdicts import late_rows, pipeline_verdicts, rows_accounted_for
 from arrow_ingest.config import PipelineConfig
 
 DESCRIPTIONS = {
@@ -26,6 +26,7 @@ DESCRIPTIONS = {
     Check.SCHEMA_DRIFT: "Producers send the columns that the table already had.",
     Check.OUT_OF_RANGE_DAYS: "All rows lie in table partitions that Dagster knows.",
     Check.ROWS_ACCOUNTED_FOR: "Rows in the table partition = rows that the ledger put there.",
+    Check.LATE_ROWS: "No row came long after the table partition had ended.",
 }
 
 
@@ -50,25 +51,32 @@ def build_pipeline_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
 
 
 def build_partition_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
-    """The check of single table partitions: those that the run was launched for, all declared ones without any."""
+    """The checks of single table partitions: those that the run was launched for, all declared ones without any."""
     names = Names.of(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # partitioned checks; the badges' test pins what we rely on
-        spec = dg.AssetCheckSpec(
-            str(Check.ROWS_ACCOUNTED_FOR),
-            asset=names.table,
-            description=DESCRIPTIONS[Check.ROWS_ACCOUNTED_FOR],
-            partitions_def=partitions_def(config),
-        )
+        specs = [
+            dg.AssetCheckSpec(
+                str(check),
+                asset=names.table,
+                description=DESCRIPTIONS[check],
+                partitions_def=partitions_def(config),
+            )
+            for check in PARTITION_CHECKS
+        ]
 
-    @dg.multi_asset_check(name=names.partition_checks_op, specs=[spec], can_subset=True)
+    @dg.multi_asset_check(name=names.partition_checks_op, specs=specs, can_subset=True)
     def check_partitions(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckEvaluation]:
         is_partitioned_run = context.has_partition_key or context.has_partition_key_range
         view = read_view(config)
+        selected = {key.name for key in context.selected_asset_check_keys}
         known = {*view.totals, *view.table_rows}
         known &= declared_partitions(config, known)
         for value in context.partition_keys if is_partitioned_run else sorted(known, key=str):
             target = history.newest_materialization(context.instance, names.table, value)
-            yield evaluation(names.table, rows_accounted_for(value, view.totals, view.table_rows), target)
+            answers = (rows_accounted_for(value, view.totals, view.table_rows), late_rows(value, view.late))
+            for verdict in answers:
+                if verdict.check in selected:
+                    yield evaluation(names.table, verdict, target)
 
     return check_partitions

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake import lanes, ledger
 from arrow_ingest.lake.catalog import catalog_of
+from arrow_ingest.lake.late_rows import late_since
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
 from arrow_ingest.lake.schema import TableSchema
 from arrow_ingest.lake.session import Lake, open_lake
@@ -24,6 +25,7 @@ class LedgerView:
         totals: what the ledger holds per table partition.
         table_rows: rows of the table per table partition, by the catalog's statistics.
         refused: messages of these commits that the schema policy refused.
+        late: rows of these commits that came late, by table partition.
         unresolved: dead letters that were neither replayed nor given up, of all commits, by reason.
     """
 
@@ -35,6 +37,7 @@ class LedgerView:
     table_rows: Mapping[str | None, int] = field(default_factory=dict)
     schema: TableSchema | None = None
     refused: int = 0
+    late: Mapping[str, int] = field(default_factory=dict)
     unresolved: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -68,5 +71,6 @@ def _read(lake: Lake, config: PipelineConfig, since: int) -> LedgerView:
         table_rows=rows_by_partition(lake, config.lake, config.partition_by),
         schema=read_table_schema(lake, config.lake),
         refused=refused_messages(lake, config.lake, since) if any(commit.tally.dead for commit in commits) else 0,
+        late=late_since(lake, config.name, since),
         unresolved=unresolved_letters(lake, config.name, config.lake),
     )

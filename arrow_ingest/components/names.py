@@ -34,10 +34,14 @@ class Check(StrEnum):
     SCHEMA_DRIFT = "schema_drift"
     OUT_OF_RANGE_DAYS = "out_of_range_days"
     ROWS_ACCOUNTED_FOR = "rows_accounted_for"
+    LATE_ROWS = "late_rows"
 
 
-PIPELINE_CHECKS = tuple(check for check in Check if check is not Check.ROWS_ACCOUNTED_FOR)
-"""The checks that look at the pipeline as a whole; the remaining one looks at one table partition."""
+PARTITION_CHECKS = (Check.ROWS_ACCOUNTED_FOR, Check.LATE_ROWS)
+"""The checks that look at one table partition."""
+
+PIPELINE_CHECKS = tuple(check for check in Check if check not in PARTITION_CHECKS)
+"""The checks that look at the pipeline as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Names:
     table_partitions: str
     replay_op: str
     replay_job: str
+    rebuild_job: str
 
     @classmethod
     def of(cls, config: PipelineConfig) -> "Names":
@@ -76,6 +81,7 @@ class Names:
             table_partitions=f"table_partitions_{name}",
             replay_op=f"replay_{name}",
             replay_job=f"replay_dead_letters_{name}",
+            rebuild_job=f"rebuild_{name}",
         )
 
     def run_tags(self, lane: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ from arrow_ingest.components.asset_checks import build_partition_checks, build_p
 from arrow_ingest.components.drain_schedule import build_drain_schedule
 from arrow_ingest.components.lane_sensor import build_lane_sensor
 from arrow_ingest.components.names import PIPELINE_TAG, Names
+from arrow_ingest.components.rebuilding import build_rebuild_job
 from arrow_ingest.components.replay_job import build_replay_job
 from arrow_ingest.components.table_asset import build_table_asset
 from arrow_ingest.components.table_spec import topic_spec
@@ -36,7 +37,7 @@ def pipeline_definitions(config: PipelineConfig) -> dg.Definitions:
     return dg.Definitions(
         assets=[topic_spec(config), build_table_asset(config)],
         asset_checks=[build_pipeline_checks(config), build_partition_checks(config)],
-        jobs=[drain_job, build_replay_job(config)],
+        jobs=[drain_job, build_rebuild_job(config), build_replay_job(config)],
         schedules=[build_drain_schedule(config)] if config.run.cron else [],
         sensors=[build_lane_sensor(config), build_alert_sensor(config)],
     )

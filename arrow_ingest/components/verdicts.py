@@ -195,6 +195,7 @@ def out_of_range_days(commits: Iterable[LedgerEntry], declared: AbstractSet[str 
         f"outside the declared partitions: {listed}" if rows else "all rows lie in declared partitions",
         Severity.WARN,
         numbers={"rows_out_of_range": sum(rows.values()), "days_out_of_range": len(rows)},
+        listed={"rows_by_day": rows} if rows else {},
         is_about_window=True,
     )
 
@@ -210,4 +211,22 @@ def rows_accounted_for(
         f"{found} rows in the table, {expected} in the ledger",
         numbers={"rows_in_table": found, "rows_in_ledger": expected},
         partition=value,
+    )
+
+
+def late_rows(value: str | None, late: Mapping[str, int]) -> Verdict:
+    """No row came long after the table partition had ended: what was computed from it is still true.
+
+    Args:
+        late: rows that came late, by table partition.
+    """
+    rows = late.get(value, 0) if value is not None else 0
+    return Verdict(
+        Check.LATE_ROWS,
+        rows == 0,
+        f"{rows} rows came late, and the partition was materialised again" if rows else "no row came late",
+        Severity.WARN,
+        numbers={"late_rows": rows},
+        partition=value,
+        is_about_window=True,
     )

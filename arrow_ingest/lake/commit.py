@@ -10,7 +10,7 @@ and the fence lets one of several attempts through.
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol, Self
@@ -24,7 +24,7 @@ from arrow_ingest.errors import (
     Replan,
     StagedTooLongAgo,
 )
-from arrow_ingest.lake import ledger
+from arrow_ingest.lake import late_rows, ledger
 from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.lanes import move_lane
@@ -89,6 +89,7 @@ class MicroBatch:
         before: the lane's row that the batch was read from; the fence.
         after: the row as the commit leaves it.
         plan: what the rows were conformed to.
+        late: rows that came late, by table partition.
     """
 
     commit_id: str
@@ -104,6 +105,7 @@ class MicroBatch:
     kind: CommitKind = CommitKind.INGEST
     bytes_received: int = 0
     copies: Copies = field(default_factory=Copies)
+    late: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def staged_at(self) -> datetime | None:
@@ -122,6 +124,7 @@ class MicroBatch:
             add_files(lake, self.config.lake.schema_name, letters, [self.dead_letter_file])
         at(Point.FILES_ADDED)
         append_to_history(lake, _ledger_row(self, touched, committed_at))
+        late_rows.append(lake, self.config.name, self.commit_id, self.late)
         at(Point.LEDGER_WRITTEN)
         return touched
 

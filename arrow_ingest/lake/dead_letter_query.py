@@ -122,6 +122,12 @@ def stored_letters(lake: Lake, pipeline: str, table: LakeConfig, wanted: Wanted)
     return tuple(StoredLetter(*row) for row in rows)
 
 
+def places_of_letters(lake: Lake, table: LakeConfig) -> tuple[Place, ...]:
+    """Where the dead letters stand that are in their table, whatever became of them."""
+    rows = lake.execute(f'SELECT DISTINCT generation, "partition", "offset" FROM {_name(table)}')
+    return tuple(Place(*row) for row in rows)
+
+
 def bodies(
     lake: Lake, table: LakeConfig, letters: Sequence[StoredLetter], *, window_bytes: int = WINDOW_BYTES
 ) -> Iterator[tuple[StoredLetter, Body]]:

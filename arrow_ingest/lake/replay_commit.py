@@ -3,13 +3,13 @@
 The pipeline's claim is the fence: of two replays one is second, and it then finds the first one's events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import Replan
-from arrow_ingest.lake import letter_events
+from arrow_ingest.lake import late_rows, letter_events
 from arrow_ingest.lake.commit import append_to_history, apply_plan
 from arrow_ingest.lake.ledger import LedgerRow
 from arrow_ingest.lake.letter_events import LetterEvent, Place
@@ -26,6 +26,7 @@ class LetterReplay:
 
     Args:
         places: the letters that became rows, or turned out to be messages without rows.
+        late: rows that came late, by table partition.
         lane: any lane of the pipeline; its generation and topic id stand in the ledger's row, which has no ranges:
             letters of several generations may come back at once, and `letter_events` says which.
     """
@@ -37,6 +38,7 @@ class LetterReplay:
     places: tuple[Place, ...]
     tally: Tally
     copies: Copies
+    late: Mapping[str, int]
     received_bytes: int
     lane: LaneState
     run_id: str
@@ -70,6 +72,7 @@ class LetterReplay:
         )
         at(Point.FILES_ADDED)
         append_to_history(lake, self._ledger_row(touched, committed_at))
+        late_rows.append(lake, pipeline, self.commit_id, self.late)
         at(Point.LEDGER_WRITTEN)
         return touched
 

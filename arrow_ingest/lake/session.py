@@ -69,6 +69,13 @@ class Lake:
         except duckdb.Error as error:
             raise wrapped(error, _shown(text)) from error
 
+    def batches(self, text: str, parameters: Mapping[str, object]) -> Iterator[pa.RecordBatch]:
+        """Run one query and give its rows batch by batch; no other statement may come between. Raises as `execute`."""
+        try:
+            yield from self._connection.execute(text, parameters).to_arrow_reader()
+        except duckdb.Error as error:
+            raise wrapped(error, _shown(text)) from error
+
     def insert(self, table: str, rows: pa.Table) -> None:
         """INSERT rows by the names of their columns; DuckDB scans them where they are. Raises as `execute` does."""
         try:

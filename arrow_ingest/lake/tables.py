@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import LakeMismatch
-from arrow_ingest.lake import ledger, letter_events
+from arrow_ingest.lake import late_rows, ledger, letter_events
 from arrow_ingest.lake.dead_letters import DEAD_LETTER_SCHEMA, dead_letter_table
 from arrow_ingest.lake.schema import Column, TableSchema
 from arrow_ingest.lake.session import Lake
@@ -38,7 +38,7 @@ PIPELINE_COLUMNS = (
     Column("created_at", "TIMESTAMP WITH TIME ZONE"),
 )
 
-ADDED = ((letter_events.NAME, letter_events.COLUMNS),)
+ADDED = ((letter_events.NAME, letter_events.COLUMNS), (late_rows.NAME, late_rows.COLUMNS))
 """Own tables that lakes of earlier versions lack."""
 
 DEAD_LETTER_COLUMNS = tuple(Column(field.name, sql_text(field.type)) for field in DEAD_LETTER_SCHEMA)

@@ -1,5 +1,7 @@
 """The micro-batch being filled: messages in, rows staged, dead letters kept, positions moved on."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -29,6 +31,7 @@ class SealedBatch:
     Args:
         before: the lane's row that the commit must find (the fence).
         after: the row that it writes.
+        late: rows that came late, by table partition.
         opened_at: `time.monotonic` seconds of the first message.
     """
 
@@ -41,6 +44,7 @@ class SealedBatch:
     ranges: tuple[OffsetRange, ...]
     tally: Tally
     copies: Copies
+    late: Mapping[str, int]
     received_bytes: int
     opened_at: float
 
@@ -77,6 +81,7 @@ class OpenBatch:
         self._suspects = suspects
         self._letters: list[DeadLetter] = []
         self._copies = Copies()
+        self._late: Counter[str] = Counter()
         self._messages = self._rows = self._empty = self._nulled = 0
         self.received_bytes = 0
         self.letter_bytes = 0
@@ -121,6 +126,7 @@ class OpenBatch:
             ranges=ranges_between(self._start.offsets, after.offsets),
             tally=self.tally,
             copies=self._copies,
+            late=dict(self._late),
             received_bytes=self.received_bytes,
             opened_at=self.opened_at,
         )
@@ -153,6 +159,7 @@ class OpenBatch:
         self._empty += made.rows == 0
         self._nulled += made.nulled
         self._copies += made.copies
+        self._late.update(made.late)
         return None
 
     def _bury(self, message: Message, rejection: Rejection) -> None:

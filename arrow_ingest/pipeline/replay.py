@@ -139,6 +139,7 @@ class _Attempt:
         self._still_dead: Counter[str] = Counter()
         self._tally = Tally()
         self._copies = Copies()
+        self._late: Counter[str] = Counter()
         self._received_bytes = 0
 
     def tried(self) -> Replayed:
@@ -174,6 +175,7 @@ class _Attempt:
             places=tuple(self._places),
             tally=self._tally,
             copies=self._copies,
+            late=dict(self._late),
             received_bytes=self._received_bytes,
             lane=lane,
             run_id=self._task.run_id,
@@ -208,6 +210,7 @@ class _Attempt:
         self._replayed[letter.reason] += 1
         self._tally += Tally(messages=1, rows=made.rows, empty=int(made.rows == 0), nulled=made.nulled)
         self._copies += made.copies
+        self._late.update(made.late)
         self._received_bytes += 0 if payload is None else payload.size
         return made
 
