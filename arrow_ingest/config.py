@@ -318,9 +318,9 @@ class PipelineConfig(SettingsModel):
     alerts: Annotated[Alerts, Field(description="What is sent when something is wrong.")] = Alerts()
     limits: Annotated[Limits, Field(description="What an untrusted payload may claim.")] = Limits()
     parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()
-    maintenance: Annotated[Maintenance, Field(description="When and how far files, snapshots and ledger are tidied.")] = (
-        Maintenance()
-    )
+    maintenance: Annotated[
+        Maintenance, Field(description="When and how far files, snapshots and ledger are tidied.")
+    ] = Maintenance()
     max_in_flight_bytes: Annotated[
         ByteSize, Field(ge=MIB, description="Bytes fetched and not yet written; over it partitions are paused.")
     ] = ByteSize(192 * MIB)

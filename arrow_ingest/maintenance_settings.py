@@ -94,7 +94,8 @@ class Files(SettingsModel):
     """When files that nothing refers to are removed."""
 
     old_after_days: Annotated[
-        float, Field(ge=1, description="Age of files that no snapshot needs any more; long queries may still read them.")
+        float,
+        Field(ge=1, description="Age of files that no snapshot needs any more; long queries may still read them."),
     ] = 2.0
     orphans_after_days: Annotated[
         float, Field(ge=ORPHAN_DAYS, description="Age of staged files that never became part of a snapshot.")
