@@ -2,7 +2,8 @@
 
 Rows are matched to commits by what names them for ever: generation, partition, offset, row. Compaction, sorting and
 rewriting of files change nothing of that, nor does a rebuild. Rows of a dead letter that was replayed are the replay's,
-not those of the commit that read it. Only these columns are read, a window of commits at a time.
+not those of the commit that read it (`commit_offsets`). Only these columns are read, a window of commits at a time; a
+commit that is larger than a window, as the sum of a rolled-up ledger is, is looked at piece by piece.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,13 +11,16 @@ from dataclasses import dataclass, replace
 
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.errors import CatalogUnavailable, StatementRefused
+from arrow_ingest.lake import removals
+from arrow_ingest.lake.commit_offsets import CommitOffsets, Piece, named, windows
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.findings import Code, Finding
 from arrow_ingest.lake.ledger import LedgerEntry
-from arrow_ingest.lake.letter_events import LetterEvent, Span, outside
+from arrow_ingest.lake.letter_events import Span
+from arrow_ingest.lake.removals import Removal, RemovedRows
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
-from arrow_ingest.values import CommitKind
+from arrow_ingest.values import CommitKind, OffsetRange
 
 WINDOW_ROWS = 5_000_000
 """Rows that are counted at once: their identities and groups fit into the session's memory."""
@@ -62,7 +66,7 @@ WITH {ranges}, gone AS (
            _kafka_offset AS position, _kafka_row AS row_number
     FROM ducklake_table_deletions('{lake}', $schema, $table, $oldest, $newest) GROUP BY ALL
 )
-SELECT commit, gone.snapshot_id, count(*)
+SELECT generation, part, ranges.start, ranges.stop, gone.snapshot_id, count(*)
 FROM gone JOIN ranges USING (generation, part)
 WHERE gone.position >= ranges.start AND gone.position < ranges.stop AND NOT EXISTS (
     SELECT 1 FROM {table} t WHERE t._kafka_generation = gone.generation AND t._kafka_partition = gone.part
@@ -77,20 +81,6 @@ SELECT snapshot_id, count(*) FROM {table} t WHERE NOT EXISTS (
     AND t._kafka_offset >= r.start AND t._kafka_offset < r.stop)
 GROUP BY snapshot_id ORDER BY snapshot_id
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """A run of offsets of one generation and partition."""
-
-    generation: int
-    partition: int
-    start: int
-    stop: int
-
-    @property
-    def count(self) -> int:
-        return self.stop - self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +103,9 @@ class Found:
     dead: int = 0
     dead_duplicates: int = 0
 
+    def __add__(self, other: "Found") -> "Found":
+        return Found(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
 
 def check_rows(
     lake: Lake,
@@ -128,39 +121,31 @@ def check_rows(
     Args:
         spans: what became of the pipeline's dead letters.
     """
+    offsets = CommitOffsets(spans)
     short: list[tuple[LedgerEntry, int]] = []
-    becoming = Becoming(spans)
-    for window in windows(commits, window_rows):
-        found = _found(lake, table, window, becoming, has_table=has_table)
-        for index, commit in enumerate(window):
-            here = found.get(index, Found())
-            yield from check_commit(commit, here, offsets=sum(place.count for place in becoming.places_of(commit)))
+    seen: dict[int, Found] = {}
+    checked = 0
+    for window in windows(commits, offsets, window_rows):
+        for index, found in _found(lake, table, window, offsets, has_table=has_table).items():
+            seen[index] = seen.get(index, Found()) + found
+        done = window[-1].commit + window[-1].is_last
+        for index in range(checked, done):
+            commit, here = commits[index], seen.pop(index, Found())
+            yield from check_commit(commit, here, offsets=offsets.count(commit))
             if here.rows < commit.tally.rows:
                 short.append((commit, commit.tally.rows - here.rows))
+        checked = done
     if short:
-        yield from _explain(lake, table, short, becoming, has_table=has_table)
+        yield from _explain(lake, table, short, offsets, has_table=has_table)
 
 
 def check_foreign_rows(lake: Lake, table: LakeConfig, commits: Sequence[LedgerEntry]) -> Iterator[Finding]:
     """Rows that lie in no commit of the ledger: somebody else added them."""
     text = _FOREIGN.format(ranges=_RANGES, table=in_lake(table.schema_name, table.table))
-    foreign = dict(lake.execute(text, _named([(commit, _read_by(commit)) for commit in commits])))
+    whole = [Piece(index, commit.generation, commit.ranges, 0, is_last=True) for index, commit in enumerate(commits)]
+    foreign = dict(lake.execute(text, named(whole)))
     for snapshot, rows in foreign.items():
         yield Finding(Code.ROWS_ADDED, f"{rows} rows of no commit came with {_snapshots(lake, [snapshot])}")
-
-
-def windows(commits: Sequence[LedgerEntry], most_rows: int) -> Iterator[list[LedgerEntry]]:
-    """Commits in their order, in lists of about ``most_rows`` rows and letters at most, or of one commit."""
-    window: list[LedgerEntry] = []
-    size = 0
-    for commit in commits:
-        if window and size + commit.tally.rows + commit.tally.dead > most_rows:
-            yield window
-            window, size = [], 0
-        window.append(commit)
-        size += commit.tally.rows + commit.tally.dead
-    if window:
-        yield window
 
 
 def check_commit(commit: LedgerEntry, found: Found, *, offsets: int) -> Iterator[Finding]:
@@ -189,103 +174,74 @@ def check_commit(commit: LedgerEntry, found: Found, *, offsets: int) -> Iterator
             yield Finding(Code.ROW_NUMBERS, f"{where}: {found.misnumbered} messages' rows are not numbered from 0 on")
 
 
-class Becoming:
-    """What became of dead letters, and so which offsets' rows came with which commit."""
-
-    def __init__(self, spans: Sequence[Span]) -> None:
-        self._spans = spans
-        replayed: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for span in spans:
-            if span.event is LetterEvent.REPLAYED:
-                replayed.setdefault((span.generation, span.partition), []).append((span.start, span.stop))
-        self._replayed = {log: sorted(runs) for log, runs in replayed.items()}
-
-    def places_of(self, commit: LedgerEntry) -> list[_Places]:
-        """The offsets that a commit read: its ranges, or the letters that it replayed."""
-        if commit.kind is CommitKind.REPLAY:
-            return [
-                _Places(span.generation, span.partition, span.start, span.stop)
-                for span in self._spans
-                if span.commit_id == commit.commit_id
-            ]
-        return _read_by(commit)
-
-    def rows_of(self, commit: LedgerEntry) -> list[_Places]:
-        """The offsets whose rows came with a commit: those that it read, save what was replayed later."""
-        places = self.places_of(commit)
-        if commit.kind is CommitKind.REPLAY:
-            return places
-        return [
-            _Places(place.generation, place.partition, start, stop)
-            for place in places
-            for start, stop in outside(
-                place.start, place.stop, self._replayed.get((place.generation, place.partition), ())
-            )
-        ]
-
-    def resolved(self) -> dict[str, list[int]]:
-        """The letters with an event, as parameters of `_LETTERS`."""
-        each = [
-            (span.generation, span.partition, offset) for span in self._spans for offset in range(span.start, span.stop)
-        ]
-        return {
-            "resolved_generations": [generation for generation, _, _ in each],
-            "resolved_partitions": [partition for _, partition, _ in each],
-            "resolved_offsets": [offset for _, _, offset in each],
-        }
-
-
 def _found(
-    lake: Lake, table: LakeConfig, window: Sequence[LedgerEntry], becoming: Becoming, *, has_table: bool
+    lake: Lake, table: LakeConfig, window: Sequence[Piece], offsets: CommitOffsets, *, has_table: bool
 ) -> dict[int, Found]:
-    """What is there of each commit of a window, by its index."""
-    alive = _named([(commit, becoming.rows_of(commit)) for commit in window])
+    """What is there of each piece of a window, by the index of its commit."""
     texts = {
         "ranges": _RANGES,
         "table": in_lake(table.schema_name, table.table),
         "letters": in_lake(table.schema_name, dead_letter_table(table.table)),
     }
     found: dict[int, Found] = {}
+    alive = named([offsets.alive(piece) for piece in window])
     if has_table and alive["starts"]:
         bounds = {"first": min(alive["starts"]), "stop": max(alive["stops"])}
         for index, *counts in lake.execute(_MESSAGES.format(**texts), {**alive, **bounds}):
             found[index] = Found(*counts)
-    read = _named([(commit, _read_by(commit)) for commit in window])
+    read = named([piece for piece in window if not piece.is_replay])
     if read["starts"]:
-        for index, letters, messages in lake.execute(_LETTERS.format(**texts), {**read, **becoming.resolved()}):
+        for index, letters, messages in lake.execute(_LETTERS.format(**texts), {**read, **offsets.resolved()}):
             found[index] = replace(found.get(index, Found()), dead=messages, dead_duplicates=letters - messages)
     return found
 
 
 def _explain(
-    lake: Lake, table: LakeConfig, short: Sequence[tuple[LedgerEntry, int]], becoming: Becoming, *, has_table: bool
+    lake: Lake, table: LakeConfig, short: Sequence[tuple[LedgerEntry, int]], offsets: CommitOffsets, *, has_table: bool
 ) -> Iterator[Finding]:
-    """Rows that somebody deleted, by the snapshots that say so; the others are lost."""
-    places = _named([(commit, becoming.rows_of(commit)) for commit, _ in short])
-    deleted = _deleted(lake, table, places) if has_table else {}
-    for index, (commit, missing) in enumerate(short):
+    """Rows that somebody deleted, by the snapshots that say so, or said so before they expired; others are lost."""
+    commits = [commit for commit, _ in short]
+    noted = removals.read(lake, commits[0].pipeline)
+    known = {removal.snapshot_id for removal in noted}
+    [(oldest, newest)] = lake.execute("SELECT min(snapshot_id), max(snapshot_id) FROM ducklake_snapshots(?)", [LAKE])
+    living = deleted(lake, table, commits, offsets, oldest=oldest, newest=newest) if has_table else ()
+    for commit, missing in short:
         where = f"commit {commit.commit_id} (snapshot {commit.snapshot_id})"
-        by_snapshot = deleted.get(index, {})
-        if by_snapshot:
-            by_whom = _snapshots(lake, by_snapshot)
-            yield Finding(Code.ROWS_DELETED, f"{where}: {sum(by_snapshot.values())} rows were deleted by {by_whom}")
-        if (lost := missing - sum(by_snapshot.values())) > 0:
+        by_snapshot = {
+            item.snapshot_id: offsets.removed(item, commit) for item in living if item.snapshot_id not in known
+        }
+        by_noted = {item: offsets.removed(item, commit) for item in noted}
+        whom = [str(item) for item, rows in by_noted.items() if rows]
+        if ids := [number for number, rows in by_snapshot.items() if rows]:
+            whom.append(_snapshots(lake, ids))
+        gone = sum(by_snapshot.values()) + sum(by_noted.values())
+        if gone:
+            yield Finding(Code.ROWS_DELETED, f"{where}: {gone} rows were deleted by {', '.join(whom)}")
+        if (lost := missing - gone) > 0:
             yield Finding(Code.ROWS_MISSING, f"{where}: {lost} of {commit.tally.rows} rows are not in the table")
 
 
-def _deleted(lake: Lake, table: LakeConfig, places: dict[str, list[int]]) -> dict[int, dict[int, int]]:
-    """Rows of each commit that snapshots say were deleted and that are not there: ``{index: {snapshot: rows}}``."""
-    [(oldest, newest)] = lake.execute("SELECT min(snapshot_id), max(snapshot_id) FROM ducklake_snapshots(?)", [LAKE])
-    named = {"schema": table.schema_name, "table": table.table, "oldest": oldest, "newest": newest}
+def deleted(
+    lake: Lake,
+    table: LakeConfig,
+    commits: Sequence[LedgerEntry],
+    offsets: CommitOffsets,
+    *,
+    oldest: int,
+    newest: int,
+) -> tuple[Removal, ...]:
+    """Rows of commits that these snapshots say were deleted, and that are not there; none, where nobody can say."""
+    bounds = {"schema": table.schema_name, "table": table.table, "oldest": oldest, "newest": newest}
     text = _DELETED.format(ranges=_RANGES, lake=LAKE, table=in_lake(table.schema_name, table.table))
+    alive = [offsets.alive(piece) for index, commit in enumerate(commits) for piece in offsets.pieces(index, commit, 0)]
     try:
-        found = lake.execute(text, {**places, **named})
+        found = lake.execute(text, {**named(alive), **bounds})
     except (StatementRefused, CatalogUnavailable):
-        return {}  # the files that held the deleted rows may be cleaned up already: then nobody can say
-    deleted: dict[int, dict[int, int]] = {}
-    for index, snapshot, rows in found:
-        deleted.setdefault(index, {})[snapshot] = rows
-    return deleted
+        return ()  # the files that held the deleted rows may be cleaned up already
+    by_snapshot: dict[int, list[RemovedRows]] = {}
+    for generation, part, start, stop, snapshot, rows in found:
+        by_snapshot.setdefault(snapshot, []).append(RemovedRows(generation, OffsetRange(part, start, stop), rows))
+    return tuple(Removal(snapshot, tuple(rows)) for snapshot, rows in sorted(by_snapshot.items()))
 
 
 def _snapshots(lake: Lake, ids: Iterable[int]) -> str:
@@ -296,19 +252,3 @@ def _snapshots(lake: Lake, ids: Iterable[int]) -> str:
         [LAKE, list(ids)],
     )
     return ", ".join(f"snapshot {number} ({author}, {at:%Y-%m-%d %H:%M} UTC)" for number, author, at in found)
-
-
-def _read_by(commit: LedgerEntry) -> list[_Places]:
-    return [_Places(commit.generation, part.partition, part.start, part.stop) for part in commit.ranges]
-
-
-def _named(commits: Sequence[tuple[LedgerEntry, Sequence[_Places]]]) -> dict[str, list[int]]:
-    """The parameters of `_RANGES`: one element per commit and run of offsets."""
-    each = [(index, place) for index, (_, places) in enumerate(commits) for place in places]
-    return {
-        "commits": [index for index, _ in each],
-        "generations": [place.generation for _, place in each],
-        "partitions": [place.partition for _, place in each],
-        "starts": [place.start for _, place in each],
-        "stops": [place.stop for _, place in each],
-    }

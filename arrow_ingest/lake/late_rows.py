@@ -5,9 +5,10 @@ A table of its own, so that the ledger of earlier lakes stays as it is; those ge
 
 from collections.abc import Mapping
 
+from arrow_ingest.lake.own_tables import has_own
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
-from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, insert, own
+from arrow_ingest.lake.sql import insert, own
 
 NAME = "late_rows"
 LATE_ROWS = own(NAME)
@@ -28,10 +29,7 @@ def append(lake: Lake, pipeline: str, commit_id: str, late: Mapping[str, int]) -
 
 def late_since(lake: Lake, pipeline: str, snapshot_id: int) -> dict[str, int]:
     """Rows that came late after a snapshot, by table partition."""
-    if not lake.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
-        [LAKE, OWN_SCHEMA, NAME],
-    ):
+    if not has_own(lake, NAME):
         return {}
     rows = lake.execute(
         'SELECT late."value", sum(late."rows")::BIGINT FROM ('

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from arrow_ingest.lake.own_tables import has_own
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
-from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, insert, own
+from arrow_ingest.lake.sql import insert, own
 
 NAME = "dead_letter_events"
 EVENTS = own(NAME)
@@ -74,20 +75,10 @@ class Span:
         return self.stop - self.start
 
 
-def is_there(lake: Lake) -> bool:
-    """Whether the lake has the table."""
-    return bool(
-        lake.execute(
-            "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
-            [LAKE, OWN_SCHEMA, NAME],
-        )
-    )
-
-
 def spans_text(lake: Lake) -> str:
     """A query of the columns of `Span`, partition as ``part``; it takes the parameter ``$pipeline``."""
     # Named in both, so that a caller may always give it.
-    return _SPANS if is_there(lake) else f"{_NONE} AND $pipeline IS NOT NULL"
+    return _SPANS if has_own(lake, NAME) else f"{_NONE} AND $pipeline IS NOT NULL"
 
 
 def read_spans(lake: Lake, pipeline: str) -> tuple[Span, ...]:

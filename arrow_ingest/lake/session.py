@@ -69,10 +69,15 @@ class Lake:
         except duckdb.Error as error:
             raise wrapped(error, _shown(text)) from error
 
-    def batches(self, text: str, parameters: Mapping[str, object]) -> Iterator[pa.RecordBatch]:
-        """Run one query and give its rows batch by batch; no other statement may come between. Raises as `execute`."""
+    def reader(
+        self, text: str, parameters: Sequence[object] | Mapping[str, object], batch_rows: int
+    ) -> pa.RecordBatchReader:
+        """Run one query and return its rows as they come; nothing else is run until all are read. Raises as `execute`.
+
+        What reading itself raises is DuckDB's or Arrow's own.
+        """
         try:
-            yield from self._connection.execute(text, parameters).to_arrow_reader()
+            return self._connection.execute(text, parameters).to_arrow_reader(batch_rows)
         except duckdb.Error as error:
             raise wrapped(error, _shown(text)) from error
 
@@ -139,8 +144,11 @@ class Lake:
             return statements()
 
 
-def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
+def open_lake(lake: LakeConfig, *, read_only: bool = False, merged_file_bytes: int | None = None) -> Lake:
     """Attach the lake, which is made on the first write.
+
+    Args:
+        merged_file_bytes: the size that this session's merges aim at; None: DuckLake's own.
 
     Raises:
         CatalogUnavailable: it cannot be reached; read-only, `LakeNotMade`: it is not there yet.
@@ -160,6 +168,8 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
         _check_data_path(session, data_path)
         if read_only:
             _check_own_tables(session, lake)
+        if merged_file_bytes is not None:
+            session.execute(f"SET ducklake_target_file_size = '{int(merged_file_bytes)}B'")
         _lock_down(session, data_path)
     except BaseException:
         session.close()

@@ -88,10 +88,7 @@ def unresolved_letters(lake: Lake, pipeline: str, table: LakeConfig) -> dict[str
 
     The ledger and the events tell whether there are any; only then are the letters' files opened.
     """
-    [(dead,)] = lake.execute(
-        f"SELECT coalesce(sum(dead), 0)::BIGINT FROM {ledger.COMMITS} WHERE pipeline = ?", [pipeline]
-    )
-    if int(dead) <= letter_events.resolved_letters(lake, pipeline):
+    if ledger.dead_letters(lake, pipeline) <= letter_events.resolved_letters(lake, pipeline):
         return {}
     letters = in_lake(table.schema_name, dead_letter_table(table.table))
     found = lake.execute(

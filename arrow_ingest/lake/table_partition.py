@@ -20,6 +20,8 @@ from arrow_ingest.lake.sql import in_lake, in_partition, quoted
 from arrow_ingest.lake.sqltypes import fold
 from arrow_ingest.lake.statistics import METADATA
 
+BATCH_ROWS = 100_000
+
 _PRESENT = (
     "coalesce((_kafka_partition, _kafka_generation) IN (SELECT (unnest($partitions), unnest($generations))), false)"
 )
@@ -94,7 +96,7 @@ class TablePartition:
                 "writes: such rows cannot be taken along",
             )
         names = ", ".join(quoted(name) for name in plan.target.names)
-        for batch in lake.batches(f"SELECT {names} FROM {self.table} WHERE {condition}", named):
+        for batch in lake.reader(f"SELECT {names} FROM {self.table} WHERE {condition}", named, BATCH_ROWS):
             yield pa.Table.from_batches([batch]).cast(plan.target).combine_chunks().to_batches()[0]
 
     def drop(self, lake: Lake) -> None:

@@ -103,7 +103,7 @@ def _numbers(snapshot: int, commits: Iterable[LedgerEntry], files: Sequence[Cata
     replayed = sum(entry.tally.messages for entry in commits if entry.kind is CommitKind.REPLAY)
     return {
         "snapshot": snapshot,
-        "commits": len(commits),
+        "commits": sum(entry.commits for entry in commits),
         "messages": tally.messages - replayed,
         "rows": tally.rows,
         "empty": tally.empty,
