@@ -6,6 +6,7 @@
 ``ARROW_INGEST_DATA_PATH``      folder of the packaged pipeline's Parquet files
 ``ARROW_INGEST_ALERT_URLS``     where alerts go: apprise addresses, separated by white space; they hold secrets
 ``ARROW_INGEST_UI_URL``         address of Dagster's UI in the packaged pipeline's alerts
+``ARROW_INGEST_STACK_POSTGRES`` DSN of a PostgreSQL that the stack uses instead of starting one
 ``ACERO_ALIGNMENT_HANDLING``    set by :func:`prepare`, unless it is set already
 ``DAGSTER_HOME``                set by the demo, for itself and for the Dagster that it starts
 ==============================  ======================================================================================
@@ -26,6 +27,8 @@ DATA_PATH = "ARROW_INGEST_DATA_PATH"
 
 ALERT_URLS = "ARROW_INGEST_ALERT_URLS"
 UI_URL = "ARROW_INGEST_UI_URL"
+
+STACK_POSTGRES = "ARROW_INGEST_STACK_POSTGRES"
 
 ACERO_ALIGNMENT = "ACERO_ALIGNMENT_HANDLING"
 DAGSTER_HOME = "DAGSTER_HOME"
@@ -73,3 +76,8 @@ def variables() -> Mapping[str, str]:
 def alert_urls() -> tuple[str, ...]:
     """The addresses that alerts go to, as they are now. They hold tokens and passwords: never log them."""
     return tuple(os.environ.get(ALERT_URLS, "").split())
+
+
+def stack_postgres() -> str | None:
+    """The DSN of a PostgreSQL that the stack is to use, by a user who may make databases; None: it starts one."""
+    return os.environ.get(STACK_POSTGRES) or None
