@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = "arrow_ingest"
 MAX_LINES = 400
 
-BASE = frozenset({"errors", "values", "config", "table_shape", "environment"})
+BASE = frozenset({"errors", "values", "config", "table_shape", "lake_address", "environment"})
 ROOMS = BASE | {"kafka", "ipc", "lake"}
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -20,7 +20,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "values": frozenset({"errors"}),
     "setting": frozenset(),
     "table_shape": frozenset({"setting"}),
-    "config": frozenset({"errors", "values", "setting", "table_shape"}),
+    "lake_address": frozenset({"setting"}),
+    "config": frozenset({"errors", "values", "setting", "table_shape", "lake_address"}),
     "environment": frozenset({"errors"}),
     "kafka": BASE,
     "ipc": BASE,

@@ -19,8 +19,9 @@ from arrow_ingest.lake.commit import Committer, MicroBatch
 from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.engine_errors import is_conflict
 from arrow_ingest.lake.ledger import commits_since
-from arrow_ingest.lake.session import Lake, data_root, open_lake
+from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.sql import attach
+from arrow_ingest.lake.store import store_of
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import LaneState, Point
@@ -282,7 +283,7 @@ def test_lost_commit_or_answer_leaves_the_lake_whole(
 
 def attached(lake: LakeConfig) -> duckdb.DuckDBPyConnection:
     connection = connected((*catalog_of(lake).extensions, "ducklake"))
-    connection.execute(attach(catalog_of(lake).target, {"DATA_PATH": f"{data_root(lake)}/"}))
+    connection.execute(attach(catalog_of(lake).target, {"DATA_PATH": store_of(lake).root}))
     return connection
 
 
