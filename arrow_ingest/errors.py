@@ -18,7 +18,6 @@
     ├── TerminalError                  stop and tell a person
     │   ├── ConfigError                the pipeline's YAML, or a command's arguments
     │   │   └── NothingToRebase        the lane reads the topic as it is
-    │   ├── MissingPart                an optional package, a DuckDB extension or a librdkafka symbol
     │   ├── MissingPart                an optional package, a DuckDB extension, a program or a librdkafka symbol
     │   ├── StackFailed                a server or a tool of the stack that we run ourselves failed
     │   ├── RowTooLarge                one row does not fit into a message
