@@ -41,6 +41,8 @@ def connected(extensions: tuple[str, ...], *, shows_secrets: bool = False) -> du
             "allow_unsigned_extensions": None not in files and binaries <= _checked,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            # DuckDB would draw one on stdout, where reports go, for a statement that takes seconds.
+            "enable_progress_bar": False,
             "memory_limit": MEMORY_LIMIT,
             "threads": THREADS,
             # Of this session alone: DuckDB makes it when it spills, names its files alike everywhere, and removes it.
