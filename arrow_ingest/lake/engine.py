@@ -41,8 +41,6 @@ def connected(extensions: tuple[str, ...], *, shows_secrets: bool = False) -> du
             "allow_unsigned_extensions": None not in files and binaries <= _checked,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            # DuckDB would draw one on stdout, where reports go, for a statement that takes seconds.
-            "enable_progress_bar": False,
             "memory_limit": MEMORY_LIMIT,
             "threads": THREADS,
             # Of this session alone: DuckDB makes it when it spills, names its files alike everywhere, and removes it.
@@ -51,6 +49,8 @@ def connected(extensions: tuple[str, ...], *, shows_secrets: bool = False) -> du
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # Drawn on stdout, where reports go, when a statement takes seconds.
+        connection.execute("SET enable_progress_bar = false")
         for name, file in zip(extensions, files, strict=True):
             _load(connection, name, file)
     except BaseException:
