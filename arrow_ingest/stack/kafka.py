@@ -62,12 +62,16 @@ class Login:
 
 
 class Broker:
-    """One node of a cluster. It keeps its data and its ports when it is started again."""
+    """One node of a cluster. It keeps its data and its ports when it is started again.
 
-    def __init__(self, node: Node, command: list[str], folder: Path) -> None:
+    Args:
+        data: the folder of its log.
+    """
+
+    def __init__(self, node: Node, command: list[str], data: Path) -> None:
         self.node = node
+        self.data = data
         self._command = command
-        self._folder = folder
         self._child: ChildServer | None = None
 
     @property
@@ -78,9 +82,9 @@ class Broker:
 
     def begin(self) -> None:
         """Start the process, without waiting until it serves."""
-        log_file = self._folder.with_suffix(".log")
+        log_file = self.data.with_suffix(".log")
         self._child = ChildServer(
-            f"Kafka broker {self.node.number}", self._command, log_file=log_file, folder=self._folder
+            f"Kafka broker {self.node.number}", self._command, log_file=log_file, folder=self.data
         )
 
     def wait(self) -> None:
