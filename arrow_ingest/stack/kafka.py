@@ -9,7 +9,6 @@ stops in 0.4 s.
 import base64
 import secrets
 import subprocess
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,7 +200,8 @@ class KafkaCluster:
     def _format(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         certificate = self._certificate()
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Sixteen bytes in base64, of which the first is zero: an id that begins with a dash would be taken for an option.
+        cluster = base64.urlsafe_b64encode(bytes(1) + secrets.token_bytes(15)).decode().rstrip("=")
         scram: tuple[str, ...] = ()
         if self.login is not None:
             scram = ("--add-scram", f'{SCRAM}=[name="{self.login.user}",password="{self.login.password}"]')
