@@ -16,9 +16,30 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.stack.kafka import KafkaCluster
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.stack.s3 import S3Server
-from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, WORLDS, World, variables_of_s3
+from arrow_ingest_tests.reported import Reported
+from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World, variables_of_s3
 
 _numbers = itertools.count()
+
+
+REPORTED = pytest.StashKey[Reported]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests show, for the canary."""
+    config.stash[REPORTED] = Reported()
+    config.pluginmanager.register(config.stash[REPORTED])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The canary comes last: it looks at what all others have written."""
+    items.sort(key=lambda item: item.path.name == "test_canary.py")
+
+
+@pytest.fixture(scope="session")
+def reported(pytestconfig: pytest.Config) -> Reported:
+    """What tests have shown so far."""
+    return pytestconfig.stash[REPORTED]
 
 
 @pytest.fixture(scope="session")
@@ -84,14 +105,25 @@ def postgres() -> Iterator[PostgresServer]:
         yield running
 
 
+@pytest.fixture(params=[SQLITE, pytest.param(POSTGRES, marks=pytest.mark.postgres)])
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty catalog, for tests of the lake that need no broker; once per kind of catalog."""
+    return new_catalog(request, request.param, tmp_path)
+
+
+def new_catalog(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """The address of an empty catalog of a kind."""
+    if kind == POSTGRES:
+        return f"postgres:{request.getfixturevalue('postgres').new_database()}"
+    return f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
+
+
 @pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A place for an end-to-end test: what takes it runs in every one that the make target chooses."""
     broker_kind, catalog_kind, store_kind = request.param
     servers = request.getfixturevalue("kafka" if broker_kind == KAFKA else "broker").bootstrap_servers
-    catalog = f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
-    if catalog_kind == POSTGRES:
-        catalog = f"postgres:{request.getfixturevalue('postgres').new_database()}"
+    catalog = new_catalog(request, catalog_kind, tmp_path)
     data_path, files_root = str(tmp_path / "lake" / "data"), tmp_path / "lake" / "data"
     if store_kind == S3:
         s3: S3Server = request.getfixturevalue("s3")

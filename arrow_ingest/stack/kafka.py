@@ -22,6 +22,7 @@ from arrow_ingest.errors import StackFailed
 from arrow_ingest.stack import programs as installed
 from arrow_ingest.stack.child import ChildServer, free_port, is_listening
 from arrow_ingest.stack.kafka_settings import SCRAM, Node, broker_properties, properties_file
+from arrow_ingest.stack.secret import new_secret
 from arrow_ingest.stack.tls import ServerCertificate, make_certificate
 
 READY_SECONDS = 90.0
@@ -200,7 +201,7 @@ class KafkaCluster:
     def _format(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         certificate = self._certificate()
-        # Sixteen bytes in base64, of which the first is zero: an id that begins with a dash would be taken for an option.
+        # Sixteen bytes in base64, the first of them zero: an id that begins with a dash would be taken for an option.
         cluster = base64.urlsafe_b64encode(bytes(1) + secrets.token_bytes(15)).decode().rstrip("=")
         scram: tuple[str, ...] = ()
         if self.login is not None:
@@ -218,9 +219,9 @@ class KafkaCluster:
     def _certificate(self) -> ServerCertificate | None:
         if not self._secure:
             return None
-        certificate = make_certificate(self._folder, self._java, SECURE_HOST, secrets.token_hex(16))
+        certificate = make_certificate(self._folder, self._java, SECURE_HOST, new_secret())
         servers = ",".join(f"{SECURE_HOST}:{node.secure_port}" for node in self.nodes)
-        self.login = Login(servers, certificate.ca_file, "arrow", secrets.token_hex(16))
+        self.login = Login(servers, certificate.ca_file, "arrow", new_secret())
         return certificate
 
     def _run(self, name: str, main: str, *arguments: str) -> str:

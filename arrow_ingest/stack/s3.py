@@ -10,7 +10,6 @@ in extended attributes, or beside the data where the file system has none.
 import itertools
 import json
 import os
-import secrets
 import subprocess
 import urllib.request
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from arrow_ingest.errors import StackFailed
 from arrow_ingest.stack import programs as installed
 from arrow_ingest.stack.child import ChildServer, free_port, is_listening
 from arrow_ingest.stack.s3_request import REGION, Keys, send
+from arrow_ingest.stack.secret import new_secret
 
 READY_SECONDS = 20.0
 HEALTH = "/health"
@@ -59,7 +59,7 @@ class S3Server:
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.root, self.ingest, self.maintenance = (
-            Keys(name, secrets.token_hex(16)) for name in ("root", "ingest", "maintenance")
+            Keys(name, new_secret()) for name in ("root", "ingest", "maintenance")
         )
 
     def __enter__(self) -> Self:
