@@ -6,6 +6,7 @@
 ``ARROW_INGEST_DATA_PATH``      folder of the packaged pipeline's Parquet files
 ``ARROW_INGEST_ALERT_URLS``     where alerts go: apprise addresses, separated by white space; they hold secrets
 ``ARROW_INGEST_UI_URL``         address of Dagster's UI in the packaged pipeline's alerts
+``ARROW_INGEST_STACK_POSTGRES`` DSN of a PostgreSQL that the stack uses instead of starting one
 ``AWS_ACCESS_KEY_ID``           keys of an S3 data path, with ``AWS_SECRET_ACCESS_KEY``; temporary ones with
                                 ``AWS_SESSION_TOKEN`` too. Not read when the YAML names a DuckDB secret
 ``AWS_ENDPOINT_URL_S3``         the S3 server where the YAML names none; else ``AWS_ENDPOINT_URL``, else AWS
@@ -31,6 +32,8 @@ DATA_PATH = "ARROW_INGEST_DATA_PATH"
 
 ALERT_URLS = "ARROW_INGEST_ALERT_URLS"
 UI_URL = "ARROW_INGEST_UI_URL"
+
+STACK_POSTGRES = "ARROW_INGEST_STACK_POSTGRES"
 
 AWS_KEY_ID = "AWS_ACCESS_KEY_ID"
 AWS_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  a name, no secret
@@ -84,6 +87,11 @@ def variables() -> Mapping[str, str]:
 def alert_urls() -> tuple[str, ...]:
     """The addresses that alerts go to, as they are now. They hold tokens and passwords: never log them."""
     return tuple(os.environ.get(ALERT_URLS, "").split())
+
+
+def stack_postgres() -> str | None:
+    """The DSN of a PostgreSQL that the stack is to use, by a user who may make databases; None: it starts one."""
+    return os.environ.get(STACK_POSTGRES) or None
 
 
 @dataclass(frozen=True, slots=True)

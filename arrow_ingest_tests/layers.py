@@ -36,8 +36,10 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "reference": BASE | {"ipc", "lake"},
     "scaffold": BASE | {"reference"},
     "cli": ROOMS | {"pipeline", "producer", "project", "alerts", "reference", "scaffold"},
+    # Child processes; nothing of ours is known here.
+    "stack": frozenset({"errors", "environment"}),
     # On top of all. The command line finds it by name, so that no other command loads Dagster.
-    "demo": ROOMS | {"pipeline", "producer", "project", "components", "cli"},
+    "demo": ROOMS | {"pipeline", "producer", "project", "components", "cli", "stack"},
     "__main__": frozenset({"cli"}),
     # The package itself offers the public names lazily, and its version to everybody.
     "": frozenset({"producer", "components", "config", "environment"}),

@@ -23,6 +23,7 @@ from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.sql import attach
 from arrow_ingest.lake.store import store_of
 from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import LaneState, Point
 from arrow_ingest_tests import lake_writers
 from arrow_ingest_tests.lake_contents import (
@@ -36,7 +37,6 @@ from arrow_ingest_tests.lake_contents import (
     query,
 )
 from arrow_ingest_tests.lake_writers import DAY, EVENTS, let_go, micro_batch, new_lane, plan, stage, start_python
-from arrow_ingest_tests.postgres import PostgresServer
 from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
 
 pytestmark = pytest.mark.postgres
