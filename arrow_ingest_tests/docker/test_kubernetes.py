@@ -19,6 +19,7 @@ from arrow_ingest import __version__, environment
 from arrow_ingest_tests.docker import known_variables as known
 from arrow_ingest_tests.docker.chart import run_launcher_config
 from arrow_ingest_tests.docker.compose import DOCKER
+from arrow_ingest_tests.docker.dockerfile import of, stages
 
 FOLDER = DOCKER / "kubernetes"
 VALUES: dict[str, Any] = yaml.safe_load((FOLDER / "values.yaml").read_text())
@@ -147,6 +148,13 @@ def test_dagsters_intervals_and_storage_are_those_of_docker() -> None:
     assert settings["retention"]["sensor"]["purge_after_days"].items() <= kept.items()
     schedules = set(VALUES["retention"]["schedule"]["purgeAfterDays"].values())
     assert schedules == {settings["retention"]["schedule"]["purge_after_days"]}
+
+
+def test_dagsters_home_is_a_folder_of_the_image_without_settings() -> None:
+    home = VALUES["global"]["dagsterHome"]
+    _, _, image = stages((DOCKER / "Dockerfile").read_text())
+    assert f" {home} " in of(image, "RUN")[0].text
+    assert f"DAGSTER_HOME={home}" not in of(image, "ENV")[0].words
 
 
 def snake(name: str) -> str:
