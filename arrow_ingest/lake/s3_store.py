@@ -25,8 +25,8 @@ CONNECT_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
 """An answer is given up when not a byte of it came for so long."""
 
-ATTEMPTS = 4
-"""How often pyarrow asks before it gives up: for a server that says nothing that is about a minute."""
+ATTEMPTS = 6
+"""How often pyarrow asks before it gives up: a quarter of a minute for a busy server, two for one that says nothing."""
 
 HTTPFS_SETTINGS: Mapping[str, int | float | bool] = {
     "http_timeout": 15,

@@ -1,0 +1,212 @@
+"""The compose stack as plain processes: its commands, environment and set-up, through to materialised partitions."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow.fs as pafs
+import pytest
+
+from arrow_ingest.stack import programs
+from arrow_ingest.stack.s3_request import Keys
+from arrow_ingest_tests.docker.compose import made_env, services
+from arrow_ingest_tests.stack.compose_processes import ComposeProcesses
+from arrow_ingest_tests.stack.compose_servers import BUCKET, Servers, running_servers
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+
+ROWS_PER_BATCH = 1_000
+DEADLINE_SECONDS = 600.0
+TABLE = '{path: ["lake", "main", "events_arrow"]}'
+RUNS = "{ runsOrError { ... on Runs { results { runId status tags { key value } } } } }"
+MATERIALISATIONS = f"""{{ assetNodeOrError(assetKey: {TABLE}) {{ ... on AssetNode {{
+  partitionStats {{ numMaterialized }}
+  assetMaterializations(limit: 1000) {{
+    partition timestamp metadataEntries {{ label ... on IntMetadataEntry {{ intValue }} }}
+  }}
+}} }} }}"""
+CHECKS = f"""{{ assetNodeOrError(assetKey: {TABLE}) {{ ... on AssetNode {{
+  assetChecksOrError {{ ... on AssetChecks {{ checks {{ name executionForLatestMaterialization {{ status }} }} }} }}
+}} }} }}"""
+EVERYTHING = """{
+  instance { info hasInfo }
+  workspaceOrError { ... on Workspace { locationEntries { name loadStatus locationOrLoadError {
+    ... on PythonError { message stack }
+    ... on RepositoryLocation { dagsterLibraryVersions { name version } repositories { name pipelines { name runTags {
+      key value } } } } } } } }
+}"""
+EVENTS = """{ logsForRun(runId: "%s", limit: 1000) { ... on EventConnection { events {
+  __typename ... on MessageEvent { message level stepKey }
+  ... on DisplayableEvent { label description metadataEntries { label description ... on TextMetadataEntry { text } } }
+  ... on ErrorEvent { error { message stack } }
+} } } }"""
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> dict[str, str]:
+    """What `make-env` made for this test: what the canary looks for is what the stack runs with."""
+    made = made_env(tmp_path)
+    return {name: value for name, value in made.items() if name.endswith(("_PASSWORD", "_SECRET_KEY"))}
+
+
+def values_of(tmp_path: Path, lanes: int) -> dict[str, str]:
+    return {**made_env(tmp_path), "ARROW_INGEST_LANES": str(lanes), "BATCHES_PER_SECOND": "0"}
+
+
+@pytest.fixture(params=[(2, 60), (4, 660)], ids=["two lanes", "four lanes, 660,000 rows"])
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    lanes, batches = request.param
+    return lanes, batches
+
+
+@pytest.fixture
+def servers(size: tuple[int, int], secrets: dict[str, str], tmp_path: Path) -> Iterator[Servers]:
+    with running_servers(tmp_path, services(values_of(tmp_path, size[0]))) as running:
+        yield running
+
+
+@pytest.fixture
+def processes(size: tuple[int, int], servers: Servers, tmp_path: Path) -> Iterator[ComposeProcesses]:
+    with ComposeProcesses(tmp_path, services(values_of(tmp_path, size[0])), servers) as running:
+        yield running
+
+
+def days(processes: ComposeProcesses) -> dict[str, int]:
+    """Rows by table partition, as the newest materialisations in Dagster's history say."""
+    node = processes.ask(MATERIALISATIONS)["assetNodeOrError"]
+    if "partitionStats" not in node:  # the webserver has lost the code location for a moment
+        return {}
+    rows: dict[str, int] = {}
+    for event in sorted(node["assetMaterializations"], key=lambda event: float(event["timestamp"])):
+        numbers = {entry["label"]: entry.get("intValue") for entry in event["metadataEntries"]}
+        rows[event["partition"]] = numbers["dagster/partition_row_count"]
+    assert node["partitionStats"]["numMaterialized"] == len(rows)
+    return rows
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(2)
+
+
+def lanes_run(processes: ComposeProcesses) -> set[str]:
+    runs = processes.ask(RUNS)["runsOrError"]["results"]
+    return {tag["value"] for run in runs for tag in run["tags"] if tag["key"] == "arrow_ingest/lane"}
+
+
+def test_every_record_is_committed_once_and_every_day_materialised(
+    size: tuple[int, int], processes: ComposeProcesses, secrets: dict[str, str], servers: Servers, tmp_path: Path
+) -> None:
+    lanes, batches = size
+    processes.start("producer", "--batches", str(batches))
+    wait_for(lambda: sum(days(processes).values()) == batches * ROWS_PER_BATCH)
+    assert len(days(processes)) == 3
+    assert lanes_run(processes) == {str(lane) for lane in range(lanes)}
+
+    [verified] = json.loads(processes.run("cli", "verify", "--full", "--strict", "--json"))
+    assert (verified["ok"], verified["broker_asked"]) == (True, True)
+    [status] = json.loads(processes.run("cli", "status", "--json"))
+    assert (status["lag"], len(status["lanes"])) == (0, lanes)
+    checks = processes.ask(CHECKS)["assetNodeOrError"]["assetChecksOrError"]["checks"]
+    by_name = {check["name"]: check["executionForLatestMaterialization"] for check in checks}
+    assert by_name["offsets_contiguous"]["status"] == by_name["not_suspended"]["status"] == "SUCCEEDED"
+    for service in ("code", "webserver", "daemon"):
+        processes.check_health(service)
+    assert list((servers.s3.data / BUCKET / "data" / "main" / "events_arrow").rglob("*.parquet"))
+
+    shown = [processes.ask_text(EVERYTHING)]
+    shown += [processes.ask_text(EVENTS % run["runId"]) for run in processes.ask(RUNS)["runsOrError"]["results"]]
+    assert sum(text.count("MaterializationEvent") for text in shown) >= 3
+    processes.stop()
+    assert_no_secret_shows(secrets, [*shown, *dumps(servers)], tmp_path)
+
+
+def dumps(servers: Servers) -> list[str]:
+    """The lake's catalog and Dagster's storage, whole."""
+    command = [programs.postgres() / "pg_dump", "--inserts"]
+    return [
+        subprocess.run(
+            [*command, servers.postgres.dsn(database)], check=True, capture_output=True, text=True, timeout=120
+        ).stdout
+        for database in ("ducklake", "dagster")
+    ]
+
+
+def assert_no_secret_shows(secrets: dict[str, str], texts: list[str], folder: Path) -> None:
+    """Neither in the texts nor in a file that the test wrote, but for docker/.env itself and the server's accounts."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".parquet"]
+    files = [path for path in files if path.name != ".env" and "accounts" not in path.parts]
+    assert {"code.log", "daemon.log", "webserver.log", "producer.log", "cli.log", "postgres.log", "versitygw.log"} <= {
+        path.name for path in files
+    }
+    assert all(len(secret) == 40 for secret in secrets.values())
+    for name, secret in secrets.items():
+        for text in texts:
+            assert secret not in text, f"{name} shows in what was asked"
+        for file in files:
+            assert secret.encode() not in file.read_bytes(), f"{name} shows in {file}"
+
+
+def test_each_role_enters_its_own_database_alone_and_only_the_maintenance_key_deletes(
+    tmp_path: Path, secrets: dict[str, str]
+) -> None:
+    found = services(made_env(tmp_path))
+    with running_servers(tmp_path, found) as servers:
+        roles = {"ducklake": "DUCKLAKE_POSTGRES_PASSWORD", "dagster": "DAGSTER_POSTGRES_PASSWORD"}
+        for role, variable in roles.items():
+            for database in roles:
+                dsn = servers.postgres.dsn(database, user=role)
+                if database == role:
+                    with psycopg.connect(dsn, password=secrets[variable]) as connection:
+                        connection.execute("CREATE TABLE t (a int)")
+                    with pytest.raises(psycopg.OperationalError, match="password"):
+                        psycopg.connect(dsn, password="another")  # noqa: S106 - wrong on purpose
+                else:
+                    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+                        psycopg.connect(dsn, password=secrets[variable])
+        environ = found["buckets"]["environment"]
+        ingest = client(servers, Keys(environ["INGEST_ACCESS_KEY"], environ["INGEST_SECRET_KEY"]))
+        maintenance = client(servers, Keys(environ["MAINTENANCE_ACCESS_KEY"], environ["MAINTENANCE_SECRET_KEY"]))
+        file = f"{BUCKET}/data/main/events_arrow/x.parquet"
+        for allowed in (ingest, maintenance):
+            with allowed.open_output_stream(file) as output:
+                output.write(b"x")
+        with pytest.raises(OSError, match="ACCESS_DENIED"):
+            ingest.delete_file(file)
+        with pytest.raises(OSError, match="ACCESS_DENIED"):
+            ingest.open_output_stream(f"{BUCKET}/elsewhere/x").close()
+        maintenance.delete_file(file)
+        assert_no_secret_shows_in_server_logs(secrets, tmp_path)
+
+
+def assert_no_secret_shows_in_server_logs(secrets: dict[str, str], folder: Path) -> None:
+    log = (folder / "postgres.log").read_text()
+    assert "CREATE TABLE t" in log  # statements are logged
+    assert not [name for name, secret in secrets.items() if secret in log]
+
+
+def client(servers: Servers, keys: Keys) -> pafs.S3FileSystem:
+    return pafs.S3FileSystem(
+        access_key=keys.access, secret_key=keys.secret, endpoint_override=servers.s3.endpoint, region="us-east-1"
+    )
+
+
+def test_kafka_takes_its_settings(tmp_path: Path) -> None:
+    found: dict[str, Any] = services(made_env(tmp_path))
+    with running_servers(tmp_path, found) as servers:
+        said = servers.kafka.tool(
+            "kafka-configs", "--describe", "--all", "--entity-type", "brokers", "--entity-name", "1"
+        )
+        for name, value in found["kafka"]["environment"].items():
+            if name in {"KAFKA_MESSAGE_MAX_BYTES", "KAFKA_AUTO_CREATE_TOPICS_ENABLE", "KAFKA_REPLICA_FETCH_MAX_BYTES"}:
+                setting = name.removeprefix("KAFKA_").lower().replace("_", ".")
+                assert f" {setting}={value} " in said, setting
+        topic = servers.kafka.tool("kafka-topics", "--describe", "--topic", "test-events-arrow")
+        assert "PartitionCount: 8" in topic
+        assert "max.message.bytes=17825792" in topic
