@@ -5,6 +5,7 @@ Requests are passed on as they are, the Host header included, since that is sign
 
 import http.client
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -114,6 +115,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def handle_one_request(self) -> None:
+        with suppress(OSError):  # a client that was killed, or gave up
+            self._handle()
+
+    def _handle(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)
         is_request = bool(self.raw_requestline) and self.parse_request()
         self.close_connection = True  # one request a connection: a broken one is then noticed at once
@@ -139,6 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
         parts: list[bytes] = []
         while True:
             size = self.rfile.readline()
+            if not size:
+                raise ConnectionError("the client is gone")
             parts += [size, self.rfile.read(int(size.split(b";")[0], 16) + 2)]
             if int(size.split(b";")[0], 16) == 0:
                 return b"".join(parts)
