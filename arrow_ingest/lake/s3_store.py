@@ -38,6 +38,9 @@ HTTPFS_SETTINGS: Mapping[str, int | float | bool] = {
 }
 """DuckDB reads the footers of staged files within the transaction, so its patience is that of a lock's holder."""
 
+COPIES_OF_KEYS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
+"""Settings that httpfs fills from the environment as it is loaded, and that `duckdb_settings()` shows in clear."""
+
 LISTING_THREADS = 8
 
 PROBE = ".arrow-ingest-probe"
@@ -85,6 +88,8 @@ class S3Store:
         token = "" if access.session_token is None else "SESSION_TOKEN $session_token,"
         if access.session_token is not None:
             parameters["session_token"] = access.session_token
+        for name in COPIES_OF_KEYS:
+            connection.execute(f"SET {name} = ''")
         for name, setting in HTTPFS_SETTINGS.items():
             connection.execute(f"SET {name} = {setting}")
         connection.execute(_ADMISSION.format(token=token), parameters)

@@ -1,5 +1,6 @@
 """The lake's files on a real S3 server: the same table and guarantees as on a disk, by a key that may not delete."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import ConfigError, StatementRefused
 from arrow_ingest.lake.findings import Code
+from arrow_ingest.lake.probe import probe_data_path
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.s3 import S3Server
+from arrow_ingest.stack.s3_request import send
 from arrow_ingest.values import Point, Receipt
 from arrow_ingest_tests.cli_project import CliProject, cli_project
 from arrow_ingest_tests.conftest import PROGRAMS
@@ -344,7 +347,28 @@ def kafka_of(project: CliProject) -> tuple[str, str]:
     return config.kafka.bootstrap_servers, config.kafka.topic
 
 
-# Maintenance, and DuckDB's own files
+# Rights, maintenance, and DuckDB's own files
+
+
+def test_three_rights_are_enough(large: PipelineConfig, place: S3Place) -> None:
+    """Those that docs/s3.md asks for: uploads in parts, verify and doctor need no others."""
+    ingest, maintenance, bucket = place.server.ingest, place.server.maintenance, f"arn:aws:s3:::{place.bucket}"
+    allowed = [
+        (ingest, ["s3:ListBucket"], bucket),
+        (ingest, ["s3:GetObject", "s3:PutObject"], f"{bucket}/{PREFIX}/*"),
+        (maintenance, ["s3:*"], bucket),
+    ]
+    statements = [
+        {"Effect": "Allow", "Principal": {"AWS": [keys.access]}, "Action": actions, "Resource": resource}
+        for keys, actions, resource in allowed
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements}).encode()
+    send("PUT", place.server.endpoint, f"/{place.bucket}", maintenance, query={"policy": ""}, body=policy)
+    produce_large(large, 12)
+    drained(large)
+    assert max(file.stat().st_size for file in place.objects()) > PART_BYTES
+    assert_holds_large(large, 12)
+    assert probe_data_path(large.lake) == place.data_path
 
 
 def test_only_the_maintenance_key_removes_what_no_snapshot_needs(
