@@ -11,7 +11,6 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import ArrowIngestError
 from arrow_ingest.lake.session import open_lake
-from arrow_ingest.stack.s3 import S3Server
 from arrow_ingest.values import Point
 from arrow_ingest_tests.lake_contents import PARTITIONS, drain_in_a_process, drained, produce
 from arrow_ingest_tests.s3_proxy import S3Proxy
@@ -20,12 +19,6 @@ from arrow_ingest_tests.stack.s3_lakes import MESSAGES, S3Place, events, s3_pipe
 pytestmark = pytest.mark.stack
 
 TOKEN = "canary-of-a-session-token"  # noqa: S105  nobody's
-
-
-@pytest.fixture
-def place(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
-    set_aws(monkeypatch, s3.environ(s3.ingest))
-    return S3Place(s3, s3.new_bucket())
 
 
 @pytest.fixture
