@@ -18,7 +18,7 @@ from arrow_ingest.lake.verify import verify
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.s3 import S3Server
-from arrow_ingest_tests.lake_contents import pipeline
+from arrow_ingest_tests.lake_contents import assert_verified, pipeline, query
 
 MESSAGES = 12
 PREFIX = "some/prefix"
@@ -91,3 +91,10 @@ def produce_large(config: PipelineConfig, messages: int) -> None:
         for _ in range(messages):
             noise = pa.array([os.urandom(2**21)], pa.binary())
             producer.send(pa.record_batch({"timestamp": time, "noise": noise}), partition=0)
+
+
+def assert_holds_large(config: PipelineConfig, messages: int) -> None:
+    rows = "count(*) AS n, count(DISTINCT _kafka_offset) AS messages, sum(octet_length(noise)) AS bytes"
+    found = query(config, f"SELECT {rows} FROM lake.main.events").to_pylist()
+    assert found == [{"n": messages, "messages": messages, "bytes": messages * 2**21}]
+    assert_verified(config)

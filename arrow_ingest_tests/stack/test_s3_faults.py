@@ -13,14 +13,12 @@ from arrow_ingest.errors import CatalogUnavailable, ConfigError
 from arrow_ingest.lake import s3_store
 from arrow_ingest.lake.probe import probe_data_path
 from arrow_ingest.producer.events import EventGenerator
-from arrow_ingest.stack.s3 import S3Server
 from arrow_ingest.stack.s3_request import Keys
 from arrow_ingest_tests.lake_contents import PARTITIONS, assert_holds_exactly, assert_verified, drained, produce
 from arrow_ingest_tests.s3_proxy import S3Proxy
 from arrow_ingest_tests.stack.s3_lakes import (
     MESSAGES,
     S3Place,
-    events,
     produce_large,
     s3_pipeline,
     set_aws,
@@ -34,17 +32,11 @@ OF_ONE_DAY = "19/lane-0"
 
 
 @pytest.fixture
-def place(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
-    set_aws(monkeypatch, s3.environ(s3.ingest))
-    return S3Place(s3, s3.new_bucket())
-
-
-@pytest.fixture
 def proxy(place: S3Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
     """What the environment takes for the server. Patience is shortened, lest silence take minutes."""
     monkeypatch.setattr(s3_store, "SILENCE_SECONDS", 1.0)
     monkeypatch.setattr(s3_store, "ATTEMPTS", 3)
-    monkeypatch.setattr(s3_store, "HTTPFS_SETTINGS", {**s3_store.HTTPFS_SETTINGS, "http_timeout": 1})
+    monkeypatch.setattr(s3_store, "WRITER_SECONDS", 1)
     with S3Proxy(place.server.endpoint) as running:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
         yield running
@@ -58,11 +50,6 @@ def config(
     made = s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place)
     produce(made, generator, range(MESSAGES))
     return made
-
-
-@pytest.fixture
-def generator() -> EventGenerator:
-    return events()
 
 
 @pytest.mark.parametrize("method", ["PUT", "HEAD", "GET"])

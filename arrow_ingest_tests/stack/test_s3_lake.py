@@ -2,25 +2,21 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pytest
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
-from arrow_ingest.errors import ConfigError, StatementRefused
+from arrow_ingest.errors import StatementRefused
 from arrow_ingest.lake.findings import Code
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
-from arrow_ingest.stack.s3 import S3Server
 from arrow_ingest.values import Point, Receipt
 from arrow_ingest_tests.cli_project import CliProject, cli_project
-from arrow_ingest_tests.conftest import PROGRAMS
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     assert_holds_exactly,
@@ -38,39 +34,12 @@ from arrow_ingest_tests.stack.s3_lakes import (
     PART_BYTES,
     PREFIX,
     S3Place,
-    events,
+    assert_holds_large,
     produce_large,
-    s3_pipeline,
-    set_aws,
     verified,
 )
 
 pytestmark = pytest.mark.stack
-
-
-@pytest.fixture
-def place(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
-    """A bucket, which the environment's key may not delete from."""
-    set_aws(monkeypatch, s3.environ(s3.ingest))
-    return S3Place(s3, s3.new_bucket())
-
-
-@pytest.fixture
-def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place) -> PipelineConfig:
-    return s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place)
-
-
-@pytest.fixture
-def generator() -> EventGenerator:
-    return events()
-
-
-@pytest.fixture
-def proxy(place: S3Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
-    """What the environment takes for the server, and passes everything on."""
-    with S3Proxy(place.server.endpoint) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", running.endpoint)
-        yield running
 
 
 def test_every_row_arrives_once_and_only_below_the_prefix(
@@ -152,20 +121,6 @@ def test_no_byte_is_copied_for_s3_that_is_not_for_a_disk(
 # Large files
 
 
-@pytest.fixture
-def large(config: PipelineConfig) -> PipelineConfig:
-    """Files of several parts, one per micro-batch."""
-    flush = config.flush.model_copy(update={"max_bytes": 64 * 2**20})
-    return config.model_copy(update={"flush": flush, "parquet": config.parquet.model_copy(update={"threads": 1})})
-
-
-def assert_holds_large(config: PipelineConfig, messages: int) -> None:
-    rows = "count(*) AS n, count(DISTINCT _kafka_offset) AS messages, sum(octet_length(noise)) AS bytes"
-    found = query(config, f"SELECT {rows} FROM lake.main.events").to_pylist()
-    assert found == [{"n": messages, "messages": messages, "bytes": messages * 2**21}]
-    assert_verified(config)
-
-
 def test_a_large_file_is_uploaded_in_parts_without_a_copy(
     large: PipelineConfig, place: S3Place, proxy: S3Proxy
 ) -> None:
@@ -189,73 +144,6 @@ def test_kill_amid_an_upload_commits_nothing_and_the_next_run_reads_it_again(
     assert place.objects() == []
     drained(large)
     assert_holds_large(large, 18)
-
-
-# Addresses and keys
-
-
-def test_virtual_host_style(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Both clients take every name below localhost for this machine without asking anybody.
-    with S3Server(tmp_path / "s3", programs=PROGRAMS, domain="localhost") as server, S3Proxy(server.endpoint) as proxy:
-        set_aws(monkeypatch, server.environ())
-        place = S3Place(server, server.new_bucket())
-        endpoint = proxy.endpoint.replace("127.0.0.1", "localhost")
-        lake = place.lake(tmp_path, endpoint=endpoint, url_style="vhost")
-        config = s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place, lake=lake)
-        produce(config, generator, range(MESSAGES))
-        drained(config)
-        assert_holds_exactly(config, generator, MESSAGES)
-        assert_verified(config)
-    assert not any(place.bucket in request for request in proxy.requests)
-
-
-def test_keys_and_address_from_a_duckdb_secret(
-    tmp_path: Path, config: PipelineConfig, place: S3Place, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    keys = place.server.ingest
-    with duckdb.connect() as connection:
-        connection.execute("SET autoinstall_known_extensions = false")
-        connection.execute(f"LOAD '{httpfs()}'")
-        connection.execute(
-            "CREATE PERSISTENT SECRET lake_files (TYPE s3, KEY_ID $key, SECRET $secret, ENDPOINT $endpoint, "
-            "URL_STYLE 'path', USE_SSL false)",
-            {"key": keys.access, "secret": keys.secret, "endpoint": place.server.endpoint.removeprefix("http://")},
-        )
-    set_aws(monkeypatch, {})
-    lake = LakeConfig.model_validate(config.lake.model_dump(by_alias=True) | {"s3": {"secret": "lake_files"}})
-    config = config.model_copy(update={"lake": lake})
-    produce(config, generator, range(MESSAGES))
-    drained(config)
-    assert_holds_exactly(config, generator, MESSAGES)
-    assert_verified(config)
-
-
-def httpfs() -> Path:
-    """The extension's binary, as a person's own DuckDB would have it."""
-    import duckdb_extension_httpfs
-
-    [binary] = Path(duckdb_extension_httpfs.__path__[0]).rglob("httpfs.duckdb_extension")
-    return binary
-
-
-def test_values_that_no_url_takes_name_folders_all_the_same(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place
-) -> None:
-    config = s3_pipeline(
-        tmp_path, broker.bootstrap_servers, topic(), place, columns={}, partition_by={"column": "team", "unit": "value"}
-    )
-    teams = ["a/b", "100 %", "?s3_region=x", "*[x]", "größe", "a+b&c=d", "", None]
-    with ArrowProducer(config.kafka.topic, {"bootstrap.servers": config.kafka.bootstrap_servers}) as producer:
-        producer.send(pa.record_batch({"team": pa.array(teams), "n": pa.array(range(len(teams)))}), partition=0)
-    [receipt] = drained(config)
-    assert len(receipt.touched) == len(teams)
-    found = query(config, "SELECT team FROM lake.main.events ORDER BY n").to_pylist()
-    assert [row["team"] for row in found] == teams
-    assert query(config, "SELECT n FROM lake.main.events WHERE team = '?s3_region=x'").to_pylist() == [{"n": 2}]
-    assert_verified(config)
 
 
 # Sessions
@@ -342,56 +230,3 @@ def kafka_of(project: CliProject) -> tuple[str, str]:
 
     [config] = load_pipelines(project.folder)
     return config.kafka.bootstrap_servers, config.kafka.topic
-
-
-# Maintenance, and DuckDB's own files
-
-
-def test_only_the_maintenance_key_removes_what_no_snapshot_needs(
-    config: PipelineConfig, place: S3Place, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    produce(config, generator, range(MESSAGES))
-    drained(config)
-    orphan = place.objects()[0].with_name("lane-0-orphan.parquet")
-    orphan.write_bytes(b"of a run that was killed")
-    clean_up = "CALL ducklake_delete_orphaned_files('lake', cleanup_all => true)"
-    with open_lake(config.lake) as lake, pytest.raises(ConfigError, match="AccessDenied"):
-        lake.execute(clean_up)
-    assert orphan.exists()
-    set_aws(monkeypatch, place.server.environ(place.server.maintenance))
-    with open_lake(config.lake) as lake:
-        assert len(lake.execute(clean_up)) == 1
-    assert not orphan.exists()
-    assert_holds_exactly(config, generator, MESSAGES)
-    assert_verified(config)
-
-
-@pytest.fixture
-def inserting(tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place) -> PipelineConfig:
-    return s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place, writer="insert")
-
-
-@pytest.mark.parametrize(("point", "occurrence"), [(Point.FILES_ADDED, 1), (Point.COMMITTED, 1)])
-def test_inserting_writer_loses_and_repeats_nothing(
-    inserting: PipelineConfig, generator: EventGenerator, point: Point, occurrence: int
-) -> None:
-    produce(inserting, generator, range(MESSAGES))
-    crashed = drain_in_a_process(inserting, point.value, str(occurrence))
-    assert crashed.returncode == -signal.SIGKILL, crashed.stderr
-    drained(inserting)
-    assert_holds_exactly(inserting, generator, MESSAGES)
-    assert_verified(inserting)
-
-
-def test_a_rollback_that_may_not_delete_leaves_its_files_and_the_first_error_counts(
-    inserting: PipelineConfig, place: S3Place
-) -> None:
-    with open_lake(inserting.lake) as lake:
-        lake.execute("CREATE TABLE lake.main.t (a INTEGER)")
-        with pytest.raises(StatementRefused, match="no_such_column"), lake.transaction():  # noqa: PT012
-            lake.execute("INSERT INTO lake.main.t FROM range(100)")
-            lake.execute("SELECT no_such_column")
-        assert len(place.objects()) == 1
-        with lake.transaction():
-            lake.execute("INSERT INTO lake.main.t FROM range(100)")
-        assert lake.execute("SELECT count(*) FROM lake.main.t") == [(100,)]
