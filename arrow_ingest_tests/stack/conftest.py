@@ -1,4 +1,4 @@
-"""The places of this folder's tests: Apache Kafka over local files, and buckets of an S3 server with a proxy before it."""
+"""Places for tests: Apache Kafka over local files, and buckets of an S3 server with a proxy before it."""
 
 from collections.abc import Iterator
 from functools import partial
