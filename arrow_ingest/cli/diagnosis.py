@@ -75,7 +75,7 @@ def check_installation() -> Iterator[Check]:
 
 
 def check_pipeline(config: PipelineConfig) -> Iterator[Check]:
-    """Broker, topic and rights, then extensions, catalog and data path. Nothing is changed or left behind."""
+    """Broker, topic and rights, then extensions, catalog and data path; what `doctor` says is left behind."""
     yield from _check_kafka(config)
     yield from _check_lake(config)
 

@@ -52,7 +52,7 @@ def is_refusal(error: duckdb.Error) -> bool:
 
 
 def shown_cause(error: duckdb.Error) -> duckdb.Error | None:
-    """What to chain the error of `wrapped` to: not an answer of S3's, whose text may quote the key."""
+    """What to chain the error of `wrapped` to: not an answer of S3's, whose text may quote the key id."""
     return None if isinstance(error, duckdb.HTTPException) else error
 
 
@@ -65,8 +65,8 @@ def wrapped(error: duckdb.Error, doing: str) -> ArrowIngestError:
     >>> wrapped(duckdb.ParserException("syntax error"), "SELEC 1")
     StatementRefused('SELEC 1: syntax error')
     """
-    if isinstance(error, duckdb.HTTPException):
-        return outage_by_httpfs(error, doing)
+    if isinstance(error, duckdb.IOException) and (outage := outage_by_httpfs(error, doing)) is not None:
+        return outage
     says = f"{doing}: {str(error).partition('Stack Trace:')[0].strip()}"
     if is_conflict(error):
         return CommitConflict(says)

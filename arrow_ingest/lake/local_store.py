@@ -39,7 +39,7 @@ class LocalStore:
         except OSError as error:
             raise CatalogUnavailable(f"the data path {self.folder} cannot be made: {error.strerror}") from error
 
-    def admit(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def admit(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
         """Nothing is needed."""
 
     def create(self, path: str) -> pa.NativeFile:

@@ -1,7 +1,7 @@
 """What S3 said, by whichever client, to our errors: the only place that tells its refusals apart.
 
 Neither client gives the code of a refusal an attribute of its own: pyarrow writes it into the message, DuckDB's httpfs
-into the body of the answer. What the server wrote besides may quote the key, so it is not shown.
+into the body of the answer. What the server wrote besides may quote the key id, so it is not shown.
 """
 
 import re
@@ -44,16 +44,19 @@ _LATER: Mapping[str, str] = {
 }
 """What may be over when a run starts anew."""
 
+_OF_THE_OBJECT = frozenset({"invalidrange", "validation"})
+"""Its size or its checksum is not what it was: the object is to blame, not the server."""
+
 
 def outage_by_pyarrow(error: OSError, doing: str) -> ArrowIngestError | None:
-    """The error to raise instead of one of pyarrow's S3 client; None if it is not about S3.
+    """The error to raise instead of one of pyarrow's S3 client; None if S3 did not fail.
 
     >>> said = "When uploading ...: AWS Error NO_SUCH_BUCKET during PutObject operation: ..."
     >>> outage_by_pyarrow(OSError(said), "cannot write below s3://b/")
     ConfigError('lake.data_path: cannot write below s3://b/: S3 answers PutObject with NO_SUCH_BUCKET: create the bucket, or correct its name: arrow_ingest makes none')
     """  # noqa: E501
     found = _BY_PYARROW.search(str(error))
-    if found is None:
+    if found is None or _plain(found["code"]) in _OF_THE_OBJECT:
         return None
     code = found["other"] or found["code"]
     if code == "UNKNOWN" and found["status"]:
@@ -61,13 +64,14 @@ def outage_by_pyarrow(error: OSError, doing: str) -> ArrowIngestError | None:
     return refusal(code, f"{doing}: S3 answers {found['operation']} with {code}")
 
 
-def outage_by_httpfs(error: duckdb.HTTPException, doing: str) -> ArrowIngestError:
-    """The error to raise instead of one of DuckDB's about an answer of S3's."""
-    found = _IN_BODY.search(error.body or "")
-    by_status = {401: "AccessDenied", 403: "AccessDenied", 301: "PermanentRedirect"}
-    code = found[1] if found else by_status.get(error.status_code, "")
-    shown = " ".join(part for part in (f"HTTP {error.status_code}", code) if part)
-    return refusal(code, f"{doing}: S3 answers with {shown}")
+def outage_by_httpfs(error: duckdb.Error, doing: str) -> ArrowIngestError | None:
+    """The error to raise instead of one of DuckDB's about an answer of S3's; None if it is not about one."""
+    status = error.status_code if isinstance(error, duckdb.HTTPException) else 0
+    # Where several files are deleted in one request, the answer is told by a plain IOException.
+    found = _IN_BODY.search(error.body if isinstance(error, duckdb.HTTPException) else str(error))
+    code = found[1] if found else {401: "AccessDenied", 403: "AccessDenied", 301: "PermanentRedirect"}.get(status, "")
+    shown = " ".join(part for part in (f"HTTP {status}" if status else "", code) if part)
+    return refusal(code, f"{doing}: S3 answers with {shown}") if shown else None
 
 
 def refusal(code: str, says: str) -> ArrowIngestError:
@@ -76,8 +80,13 @@ def refusal(code: str, says: str) -> ArrowIngestError:
     >>> refusal("SLOW_DOWN", "S3 is busy"), refusal("ExpiredToken", "no").__class__.__name__
     (CatalogUnavailable('S3 is busy'), 'CatalogUnavailable')
     """
-    known = code.replace("_", "").lower()
+    known = _plain(code)
     if known in _ADVICE:
         key, advice = _ADVICE[known]
         return ConfigError(f"{says}: {advice}", key=key)
     return CatalogUnavailable(f"{says}: {_LATER[known]}" if known in _LATER else says)
+
+
+def _plain(code: str) -> str:
+    """A code as both clients could spell it."""
+    return code.replace("_", "").lower()

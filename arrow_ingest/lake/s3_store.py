@@ -25,18 +25,30 @@ CONNECT_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
 """An answer is given up when not a byte of it came for so long."""
 
-ATTEMPTS = 4
-"""How often pyarrow asks before it gives up: for a server that says nothing that is about a minute."""
+ATTEMPTS = 6
+"""How often pyarrow asks before it gives up: a quarter of a minute for a busy server, two for one that says nothing."""
 
-HTTPFS_SETTINGS: Mapping[str, int | float | bool] = {
-    "http_timeout": 15,
+WRITER_SECONDS = 15
+"""How long a request of DuckDB's may take from its first to its last byte, four times over, where it writes.
+
+It reads the footers of staged files within the transaction, so its patience is that of a lock's holder.
+"""
+
+READER_SECONDS = 60
+"""The same where it only reads, tens of megabytes at a time and maybe over a slow line."""
+
+HTTPFS_SETTINGS: dict[str, int | bool | str] = {
     "http_retries": 3,
     "http_retry_wait_ms": 200,
     "http_retry_backoff": 3,
     # Or a URL within a query could name another endpoint, to which we would then sign a request.
     "s3_url_compatibility_mode": True,
+    # Divided by ten thousand that is the size of a part with `writer: insert`; DuckDB's own choice, 80 MB, takes long.
+    "s3_uploader_max_filesize": "'100GB'",
 }
-"""DuckDB reads the footers of staged files within the transaction, so its patience is that of a lock's holder."""
+
+COPIES_OF_KEYS = ("s3_access_key_id", "s3_secret_access_key", "s3_session_token")
+"""Settings that httpfs fills from the environment as it is loaded, and that `duckdb_settings()` shows in clear."""
 
 LISTING_THREADS = 8
 
@@ -70,7 +82,7 @@ class S3Store:
     def make_root(self) -> None:
         """S3 has no folders, and buckets are made by their owner."""
 
-    def admit(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def admit(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
         """A temporary secret for our prefix, by parameters: no statement, and no list of databases, shows the keys."""
         access = self.access
         parameters = {
@@ -85,7 +97,10 @@ class S3Store:
         token = "" if access.session_token is None else "SESSION_TOKEN $session_token,"
         if access.session_token is not None:
             parameters["session_token"] = access.session_token
-        for name, setting in HTTPFS_SETTINGS.items():
+        for name in COPIES_OF_KEYS:
+            connection.execute(f"SET {name} = ''")
+        patience = READER_SECONDS if read_only else WRITER_SECONDS
+        for name, setting in (HTTPFS_SETTINGS | {"http_timeout": patience}).items():
             connection.execute(f"SET {name} = {setting}")
         connection.execute(_ADMISSION.format(token=token), parameters)
 
@@ -142,7 +157,7 @@ class S3Store:
             raise CatalogUnavailable(f"{path} was written, and the list of its folder does not show it: {size}")
         try:
             with connected(self.extensions) as connection:
-                self.admit(connection)
+                self.admit(connection, read_only=False)
                 connection.execute("SELECT content FROM read_text(?)", [path]).fetchall()
         except duckdb.Error as error:
             raise wrapped(error, f"{path} cannot be read by DuckDB") from shown_cause(error)

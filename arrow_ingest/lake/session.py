@@ -45,10 +45,10 @@ class Lake:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def admit(self) -> None:
+    def admit(self, *, read_only: bool) -> None:
         """Let the session at the store; once, before it is locked down."""
         try:
-            self.store.admit(self._connection)
+            self.store.admit(self._connection, read_only=read_only)
         except duckdb.Error as error:
             raise wrapped(error, "the data path") from error
 
@@ -158,7 +158,7 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
     data_path = store.root
     session = Lake(connected((*catalog.extensions, *store.extensions, "ducklake")), catalog, store)
     try:
-        session.admit()
+        session.admit(read_only=read_only)
         with nullcontext() if read_only else catalog.attach_lock():
             _attach(session, lake, data_path, read_only=read_only)
         _check_data_path(session, data_path)

@@ -36,7 +36,7 @@ class Store(Protocol):
         """
         ...
 
-    def admit(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def admit(self, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
         """Give a session, before it is locked down, what it needs to read and write below the data path.
 
         Raises:
