@@ -75,7 +75,7 @@ def test_no_repr_shows_a_key(variables: pytest.MonkeyPatch) -> None:
 
 
 def test_no_list_of_a_session_shows_a_secret(variables: pytest.MonkeyPatch) -> None:
-    """Its extension copies the environment's keys into settings of its own as it is loaded, which show them openly."""
+    """As it is loaded, httpfs copies the environment's keys into settings of its own, which show them in clear."""
     store = store_of(lake())
     with connected(store.extensions) as connection:
         assert "hidden-word" in str(connection.execute("FROM duckdb_settings()").fetchall())

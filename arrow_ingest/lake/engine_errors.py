@@ -15,6 +15,11 @@ _LOST_ON_POSTGRESQL = re.compile(
 """As the server says it, behind the text of the statement. The first: two writers chose the same snapshot id."""
 
 
+_QUERY_OF_CATALOG_FAILED = "attempting to fetch from an unsuccessful query result"
+"""DuckLake goes on with a result that it did not get, as when PostgreSQL is restarted under `ducklake_add_data_files`;
+by its class the error that follows would be the statement's own fault."""
+
+
 def is_conflict(error: duckdb.Error) -> bool:
     """Whether another transaction was first, so that the same one may pass when it is tried again.
 
@@ -27,12 +32,23 @@ def is_conflict(error: duckdb.Error) -> bool:
     >>> is_conflict(duckdb.ParserException('syntax error at or near "conflict"'))
     False
     """
-    if isinstance(error, _REFUSED):
+    if is_refusal(error):
         return False
     text = str(error).lower()
     if "database is locked" in text or _LOST_ON_POSTGRESQL.search(text):
         return True
     return isinstance(error, duckdb.TransactionException) and "conflict" in text
+
+
+def is_refusal(error: duckdb.Error) -> bool:
+    """Whether the statement itself is at fault, its text or its data, so that it is refused again.
+
+    >>> is_refusal(duckdb.BinderException("no column x"))
+    True
+    >>> is_refusal(duckdb.InvalidInputException("Attempting to fetch from an unsuccessful query result"))
+    False
+    """
+    return isinstance(error, _REFUSED) and _QUERY_OF_CATALOG_FAILED not in str(error).lower()
 
 
 def shown_cause(error: duckdb.Error) -> duckdb.Error | None:
@@ -54,6 +70,6 @@ def wrapped(error: duckdb.Error, doing: str) -> ArrowIngestError:
     says = f"{doing}: {str(error).partition('Stack Trace:')[0].strip()}"
     if is_conflict(error):
         return CommitConflict(says)
-    if isinstance(error, _REFUSED):
+    if is_refusal(error):
         return StatementRefused(says)
     return CatalogUnavailable(says)

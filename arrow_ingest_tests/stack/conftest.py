@@ -1,4 +1,4 @@
-"""Places for tests: Apache Kafka over local files, and buckets of an S3 server with a proxy before it."""
+"""Fixtures of the tests with one real server each: Apache Kafka with local files, or S3 with the embedded broker."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -20,22 +20,11 @@ from arrow_ingest_tests.worlds import World
 
 
 @pytest.fixture
-def generator() -> EventGenerator:
-    return events()
-
-
-@pytest.fixture
 def world(kafka: KafkaCluster, tmp_path: Path) -> World:
-    return local_world(kafka.bootstrap_servers, tmp_path)
-
-
-def local_world(bootstrap_servers: str, tmp_path: Path) -> World:
-    """SQLite and local files in ``tmp_path``, whatever the brokers are."""
-    lake = tmp_path / "lake"
-    topics = partial(new_topic, bootstrap_servers)
-    return World(
-        tmp_path, bootstrap_servers, topics, f"sqlite:{lake / 'catalog.sqlite'}", str(lake / "data"), lake / "data"
-    )
+    """Apache Kafka, a catalog and files in ``tmp_path``."""
+    lake, servers = tmp_path / "lake", kafka.bootstrap_servers
+    catalog = f"sqlite:{lake / 'catalog.sqlite'}"
+    return World(tmp_path, servers, partial(new_topic, servers), catalog, str(lake / "data"), lake / "data")
 
 
 @pytest.fixture
@@ -49,6 +38,11 @@ def place(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
 def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place) -> PipelineConfig:
     """A pipeline over `place`."""
     return s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place)
+
+
+@pytest.fixture
+def generator() -> EventGenerator:
+    return events()
 
 
 @pytest.fixture
