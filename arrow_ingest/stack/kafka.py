@@ -200,7 +200,7 @@ class KafkaCluster:
     def _format(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         certificate = self._certificate()
-        # Sixteen bytes in base64, of which the first is zero: an id that begins with a dash would be taken for an option.
+        # Sixteen bytes in base64, the first of them zero: an id that began with a dash would be taken for an option.
         cluster = base64.urlsafe_b64encode(bytes(1) + secrets.token_bytes(15)).decode().rstrip("=")
         scram: tuple[str, ...] = ()
         if self.login is not None:

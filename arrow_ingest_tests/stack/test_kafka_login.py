@@ -33,7 +33,7 @@ def login(secure: KafkaCluster) -> Login:
 @pytest.fixture
 def config(secure: KafkaCluster, login: Login, tmp_path: Path) -> PipelineConfig:
     """A pipeline that logs in, over a topic that was made without."""
-    return with_login(pipeline(tmp_path, "", new_topic(secure.bootstrap_servers, PARTITIONS)), login)
+    return with_login(pipeline(tmp_path, "unused:1", new_topic(secure.bootstrap_servers, PARTITIONS)), login)
 
 
 def with_login(
