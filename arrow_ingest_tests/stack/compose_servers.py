@@ -4,6 +4,7 @@ Kafka gets the compose file's settings, PostgreSQL its databases and roles from 
 bucket, keys and policies of `docker/minio/`. MinIO's own script cannot run here: it needs MinIO's client.
 """
 
+import faulthandler
 import json
 import os
 import shlex
@@ -120,6 +121,14 @@ def make_bucket(s3: S3Server, environ: Mapping[str, str]) -> dict[str, Keys]:
     body = json.dumps({"Version": "2012-10-17", "Statement": statements}).encode()
     send("PUT", s3.endpoint, f"/{BUCKET}", s3.root, query={"policy": ""}, body=body)
     return keys
+
+
+def allow_minutes() -> None:
+    """For a test that installs everything or waits for it: the watch for hung libraries ends a run after seven minutes.
+
+    Such a test waits for other processes only, and `pytest.mark.timeout` ends it.
+    """
+    faulthandler.cancel_dump_traceback_later()
 
 
 def program_path() -> str:

@@ -28,7 +28,7 @@ class Image:
         _, build, image = stages((DOCKER / "Dockerfile").read_text())
         base = folder / "base"
         venv.create(base, with_pip=True, symlinks=True)
-        self._environ = {"PATH": f"{base / 'bin'}:{os.environ['PATH']}", "HOME": str(folder)}
+        self._environ = {**os.environ, "PATH": f"{base / 'bin'}:{os.environ['PATH']}"}
         self._build(build)
         self._copy_settings(image)
         self.environ = self._variables(image)
@@ -44,6 +44,7 @@ class Image:
 
     def _build(self, stage: Sequence[Instruction]) -> None:
         self._environ |= self._variables(stage)
+        del self._environ["PIP_NO_CACHE_DIR"]  # keeps layers small; here it would download everything again
         for instruction in stage:
             if instruction.name == "WORKDIR":
                 source = Path(self.placed(instruction.text))

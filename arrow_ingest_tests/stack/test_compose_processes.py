@@ -15,7 +15,7 @@ from arrow_ingest.stack import programs
 from arrow_ingest.stack.s3_request import Keys
 from arrow_ingest_tests.docker.compose import made_env, services
 from arrow_ingest_tests.stack.compose_processes import ComposeProcesses
-from arrow_ingest_tests.stack.compose_servers import BUCKET, Servers, running_servers
+from arrow_ingest_tests.stack.compose_servers import BUCKET, Servers, allow_minutes, running_servers
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
@@ -65,6 +65,7 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 @pytest.fixture
 def servers(size: tuple[int, int], secrets: dict[str, str], tmp_path: Path) -> Iterator[Servers]:
+    allow_minutes()
     with running_servers(tmp_path, services(values_of(tmp_path, size[0]))) as running:
         yield running
 

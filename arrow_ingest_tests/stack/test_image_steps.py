@@ -16,7 +16,7 @@ from arrow_ingest.stack.child import ChildServer, free_port, is_listening
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.docker.compose import DOCKER, made_env, services
 from arrow_ingest_tests.docker.dockerfile import of, stages
-from arrow_ingest_tests.stack.compose_servers import make_databases
+from arrow_ingest_tests.stack.compose_servers import allow_minutes, make_databases
 from arrow_ingest_tests.stack.image_without_docker import Image, installed, pins
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
@@ -33,6 +33,7 @@ print(json.dumps([str(folder), sorted(key.to_user_string() for key in keys)]))
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    allow_minutes()
     return Image(tmp_path_factory.mktemp("image"))
 
 
