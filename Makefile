@@ -20,6 +20,9 @@ install: $(INSTALLED) ## Create .venv with the exact versions of constraints.txt
 demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-C
 	@$(BIN)/arrow-ingest demo $(ARGS)
 
+stack: $(INSTALLED) ## Apache Kafka, PostgreSQL and an S3 server on free ports, until Ctrl-C
+	@$(BIN)/python -m arrow_ingest.stack $(ARGS)
+
 # Many tests wait, for a broker's deadline or a child's end; three workers keep two cores busy meanwhile.
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
@@ -28,7 +31,13 @@ test-timezone: $(INSTALLED) ## Run the tests far from UTC, since table partition
 	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
-	@$(BIN)/python -m pytest -m postgres arrow_ingest_tests $(ARGS)
+	@$(BIN)/python -m pytest -m 'postgres and not stack' arrow_ingest_tests $(ARGS)
+
+# The programs are brought first: Maven and Go take minutes the first time, longer than a test may. What is absent is
+# said here, and by the tests that it keeps from running.
+test-stack: $(INSTALLED) ## Run the tests that need Apache Kafka or an S3 server, which are brought by Maven and Go
+	-@$(BIN)/python -m arrow_ingest.stack --install
+	@$(BIN)/python -m pytest -m stack arrow_ingest_tests $(ARGS)
 
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
@@ -45,7 +54,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo test test-timezone test-postgres test-ui check docs clean
+.PHONY: help install demo stack test test-timezone test-postgres test-stack test-ui check docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

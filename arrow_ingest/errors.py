@@ -17,7 +17,8 @@
     │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
     ├── TerminalError                  stop and tell a person
     │   ├── ConfigError                the pipeline's YAML, or a command's arguments
-    │   ├── MissingPart                an optional package, a DuckDB extension or a librdkafka symbol
+    │   ├── MissingPart                an optional package, a DuckDB extension, a program or a librdkafka symbol
+    │   ├── StackFailed                a server or a tool of the stack that we run ourselves failed
     │   ├── RowTooLarge                one row does not fit into a message
     │   ├── LaneFenced                 the lane's row is not what this run started from: another run owns it
     │   ├── LayoutMismatch             lanes in the lake differ from lanes in the YAML
@@ -160,7 +161,20 @@ class ConfigError(TerminalError):
 
 
 class MissingPart(TerminalError):
-    """A package, extension or symbol that this feature needs is not there."""
+    """A package, extension, program or symbol that this feature needs is not there."""
+
+
+class StackFailed(TerminalError):
+    """A server that we run ourselves ended or was not ready in time, or one of its tools refused.
+
+    Args:
+        what: the server or the tool.
+        detail: what it said.
+    """
+
+    def __init__(self, what: str, detail: str) -> None:
+        super().__init__(f"{what} failed: {detail}")
+        self.what = what
 
 
 class RowTooLarge(TerminalError):

@@ -159,7 +159,7 @@ def _check_lake(config: PipelineConfig) -> Iterator[Check]:
         "data path",
         lambda: f"{probe_data_path(lake)} can be written",
         "lake.data_path",
-        "name a folder that this user may write, on a disk with space",
+        "name a folder that this user may write, on a disk with space, or a bucket that its keys may write to",
     )
 
 

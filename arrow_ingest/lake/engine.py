@@ -24,8 +24,11 @@ is mapped already is what was checked.
 """
 
 
-def connected(extensions: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
+def connected(extensions: tuple[str, ...], *, shows_secrets: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection to an empty in-memory database, in UTC: DuckDB partitions by day in the session's zone (FACTS).
+
+    Args:
+        shows_secrets: let it show secrets in full, for a connection that nobody else uses.
 
     Raises:
         MissingPart: an extension is neither installed nor can be.
@@ -34,6 +37,7 @@ def connected(extensions: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
     binaries = {_identity(file) for file in files if file is not None}
     connection = duckdb.connect(
         config={
+            "allow_unredacted_secrets": shows_secrets,
             "allow_unsigned_extensions": None not in files and binaries <= _checked,
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,

@@ -5,6 +5,7 @@ import re
 import duckdb
 
 from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, CommitConflict, StatementRefused
+from arrow_ingest.lake.s3_errors import outage_by_httpfs
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
 
@@ -34,15 +35,22 @@ def is_conflict(error: duckdb.Error) -> bool:
     return isinstance(error, duckdb.TransactionException) and "conflict" in text
 
 
+def shown_cause(error: duckdb.Error) -> duckdb.Error | None:
+    """What to chain the error of `wrapped` to: not an answer of S3's, whose text may quote the key."""
+    return None if isinstance(error, duckdb.HTTPException) else error
+
+
 def wrapped(error: duckdb.Error, doing: str) -> ArrowIngestError:
     """The error to raise instead.
 
-    Whatever is not a conflict and not the statement's own fault counts as the catalog's or the disk's: a new connection
-    may find them well again.
+    What S3 answers is told apart by `s3_errors`. Whatever else is not a conflict and not the statement's own fault
+    counts as the catalog's or the disk's: a new connection may find them well again.
 
     >>> wrapped(duckdb.ParserException("syntax error"), "SELEC 1")
     StatementRefused('SELEC 1: syntax error')
     """
+    if isinstance(error, duckdb.HTTPException):
+        return outage_by_httpfs(error, doing)
     says = f"{doing}: {str(error).partition('Stack Trace:')[0].strip()}"
     if is_conflict(error):
         return CommitConflict(says)
