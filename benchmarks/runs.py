@@ -1,9 +1,9 @@
 """Tasks in, what they did and what it cost out: each in a process of its own, which this one watches."""
 
+import json
 import shutil
 import subprocess
 import sys
-import json
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ def together(tasks: list[Task], broker_pids: tuple[int, ...] = ()) -> list[Measu
         Path(task.folder).mkdir(parents=True, exist_ok=True)
     before, began = cpu_seconds_of(broker_pids), time.monotonic()
     with ExitStack() as stack:
-        processes = [_start(task) for task in tasks]
+        processes = [_start() for _ in tasks]
         samplers = [stack.enter_context(RssSampler(process.pid)) for process in processes]
         for process, task in zip(processes, tasks, strict=True):
             assert process.stdin is not None
@@ -95,7 +95,7 @@ def together(tasks: list[Task], broker_pids: tuple[int, ...] = ()) -> list[Measu
     return made
 
 
-def _start(task: Task) -> "subprocess.Popen[str]":
+def _start() -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.contend"],
         stdin=subprocess.PIPE,

@@ -72,7 +72,7 @@ def preload_arrow(
     with ArrowProducer(name, {"bootstrap.servers": bootstrap_servers}) as producer:
         for index in range(messages):
             if distinct is None or len(made) < distinct:
-                payload = _stream(batches(index, rows_per_message))
+                payload = stream(batches(index, rows_per_message))
                 if distinct is not None:
                     made.append(payload)
             else:
@@ -115,7 +115,8 @@ def _produce(producer: Producer, topic: str, value: bytes, partition: int) -> No
             return
 
 
-def _stream(batch: pa.RecordBatch) -> pa.Buffer:
+def stream(batch: pa.RecordBatch) -> pa.Buffer:
+    """One complete IPC stream, uncompressed."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)

@@ -81,7 +81,9 @@ def move_lane(lake: Lake, before: LaneState, after: LaneState) -> None:
     Raises:
         LaneFenced: the row is not ``before``.
     """
-    expected, values = _row_of(before), _row_of(after)
+    expected, row = _row_of(before), _row_of(after)
+    # Each column that is set costs DuckDB 1.5.5 about 1 ms, and a commit changes three.
+    values = {name: value for name, value in row.items() if value != expected[name] or name == "updated_at"}
     changes = ", ".join(f'"{name}" = ?' for name in values)
     condition = " AND ".join(f'"{name}" = ?' for name in _FENCED)
     changed = lake.execute(
