@@ -118,9 +118,7 @@ class Committer:
         threads: of its session; more than the default only where DuckDB writes the rows itself.
     """
 
-    def __init__(
-        self, lake: LakeConfig, lane_lock: LaneLock | None = None, *, threads: int = CATALOG_THREADS
-    ) -> None:
+    def __init__(self, lake: LakeConfig, lane_lock: LaneLock | None = None, *, threads: int = CATALOG_THREADS) -> None:
         self._config = lake
         self._lane_lock = lane_lock
         self._threads = threads

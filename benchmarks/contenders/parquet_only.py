@@ -15,6 +15,7 @@ from arrow_ingest.config import Parquet, PipelineConfig
 from arrow_ingest.lake.conform import Stamp
 from arrow_ingest.lake.row_groups import compression_options
 from arrow_ingest.lake.schema import plan_for
+from arrow_ingest.pipeline.allocator import keep_freed_memory
 from arrow_ingest.pipeline.rows import rows_of
 from arrow_ingest.producer.streams import streams
 from arrow_ingest.values import Rejection
@@ -41,6 +42,7 @@ def run(task: Task, meter: Meter) -> Work:
     """Write as many messages' rows as the topic holds, each thread into files of its own."""
     config = pipeline(task)
     groups = _groups(config)
+    keep_freed_memory()  # as a drain does
     work = Work()
     turn = threading.Lock()
     numbers = count()
