@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from arrow_ingest import environment
-from benchmarks.plan import FULL, SCENARIOS, SHORT
+from benchmarks.plan import FULL, ON_DEMAND, SCENARIOS, SHORT
 
 
 @click.group()
@@ -19,7 +19,10 @@ def main() -> None:
 @click.option("--full", is_flag=True, help="2 million rows and everything that grows; an hour or two.")
 @click.option("--rows", type=click.IntRange(min=1_000), help="Rows of throughput, over the plan's.")
 @click.option(
-    "--only", type=click.Choice(SCENARIOS), multiple=True, help="Leave the other scenarios' results as they are."
+    "--only",
+    type=click.Choice((*SCENARIOS, *ON_DEMAND)),
+    multiple=True,
+    help="Leave the other scenarios' results as they are.",
 )
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="For lakes and logs. Default: a temporary one.")
 def run(*, full: bool, rows: int | None, only: tuple[str, ...], folder: Path | None) -> None:

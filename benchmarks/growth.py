@@ -12,7 +12,7 @@ from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.sql import LAKE
 from arrow_ingest.lake.verify import verify
 from benchmarks.settings import pipeline
-from benchmarks.synthetic_lake import SyntheticLake
+from benchmarks.synthetic_lake import SETTINGS, SyntheticLake
 from benchmarks.task import Task
 
 COMMITS = 15
@@ -25,28 +25,39 @@ WHERE "timestamp" >= TIMESTAMPTZ '2026-11-01 00:00:00+00' AND "timestamp" < TIME
 
 
 def run(
-    catalog: str, folder: Path, *, levels: Sequence[int], snapshots: int, verify_up_to: int, bootstrap_servers: str
+    new_catalog: Callable[[str], str],
+    folder: Path,
+    *,
+    levels: Sequence[int],
+    snapshots: int,
+    verify_up_to: int,
+    bootstrap_servers: str,
 ) -> list[dict[str, Any]]:
-    """Measure at each number of files, then once more when so many snapshots were made, and after merging.
+    """Measure at each number of files; then beside a small lake; then after so many snapshots, and after merging.
 
     Args:
+        new_catalog: the address of an empty catalog of this name.
         snapshots: 0: leave both out.
         verify_up_to: `verify` reads every file, so it is left out where there are more.
     """
-    config = pipeline(
-        Task("ours", bootstrap_servers, "bench-growth", 0, 0, str(folder), settings={"lake": lake_of(catalog, folder)})
-    )
+
+    def config(name: str) -> PipelineConfig:
+        settings = {**SETTINGS, "lake": lake_of(new_catalog(name), folder / name)}
+        return pipeline(Task("ours", bootstrap_servers, "bench-growth", 0, 0, str(folder / name), settings=settings))
+
     found: list[dict[str, Any]] = []
-    with SyntheticLake(config) as lake:
+    with SyntheticLake(config("large")) as large, SyntheticLake(config("small")) as small:
         for level in levels:
-            lake.grow_to(level)
-            found.append(_measured(lake, f"{level:,} files", verifies=level <= verify_up_to))
+            large.grow_to(level)
+            found.append(_measured(large, f"{level:,} files", verifies=level <= verify_up_to))
+        small.grow_to(levels[0])
+        found.append(_compared(small, large))
         if snapshots:
-            while lake.commits < snapshots:
-                lake.commit_nothing()
-            found.append(_measured(lake, f"{snapshots:,} snapshots", verifies=False))
-            found.append({"step": "maintenance", "seconds": _seconds(lambda: _maintain(config))})
-            found.append(_measured(lake, "after maintenance", verifies=False))
+            while large.commits < snapshots:
+                large.commit_nothing()
+            found.append(_measured(large, f"{snapshots:,} snapshots", verifies=False))
+            found.append({"step": "maintenance", "seconds": round(_seconds(lambda: _maintain(large.config)), 1)})
+            found.append(_measured(large, "after maintenance", verifies=False))
     return found
 
 
@@ -71,6 +82,24 @@ def _measured(lake: SyntheticLake, step: str, *, verifies: bool) -> dict[str, An
         row["verify_ms"] = round(_seconds(lambda: _verify(lake.config)) * 1000)
     print(f"  {step:20} {row}", flush=True)
     return row
+
+
+def _compared(small: SyntheticLake, large: SyntheticLake) -> dict[str, Any]:
+    """Commits to a small and to a large lake in turn, so that both meet the same machine."""
+    files = large.files
+    seconds: dict[SyntheticLake, list[float]] = {small: [], large: []}
+    for lake in (small, large):
+        lake.commit(1)
+    for _ in range(COMMITS):
+        for lake, taken in seconds.items():
+            taken.append(lake.commit(1))
+    return {
+        "step": f"{files:,} files, beside a lake of {small.files - COMMITS - 1:,}",
+        "files": files,
+        "commit_ms": round(median(seconds[large]) * 1000, 1),
+        "small_commit_ms": round(median(seconds[small]) * 1000, 1),
+        "commit_cost_ratio": round(median(seconds[large]) / median(seconds[small]), 2),
+    }
 
 
 def _query(config: PipelineConfig) -> None:
@@ -98,7 +127,6 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def cost_ratio(rows: Sequence[Mapping[str, Any]], low: int, high: int) -> float:
-    """Cost per commit at ``high`` files over that at ``low``."""
-    cost = {row["files"]: float(row["commit_ms"]) for row in rows if "files" in row}
-    return round(cost[high] / cost[low], 2)
+def cost_ratio(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Cost per commit at the highest number of files over that at the lowest, measured in turn."""
+    return next(float(row["commit_cost_ratio"]) for row in rows if "commit_cost_ratio" in row)

@@ -24,6 +24,9 @@ MESSAGES_PER_SECOND = 10
 LOOK_SECONDS = 0.1
 """How often the reader asks; its answer may be that late, and counts so."""
 
+MAX_SECONDS = 600.0
+"""When a drain that nobody ends gives up."""
+
 POOL = 50
 """Different messages, made before the clock starts."""
 
@@ -40,7 +43,7 @@ def run(broker: RunningBroker, folder: Path, *, age_seconds: float, steady_secon
     """Drain a stream of 10,000 rows/s with one flush age; what is produced before the first commit counts as start."""
     topic = f"bench-latency-{age_seconds:g}"
     make_topic(broker.bootstrap_servers, topic, PARTITIONS)
-    run_seconds = steady_seconds + 2 * age_seconds + 5
+    stop_file = folder / "stop"
     task = Task(
         contender="ours",
         bootstrap_servers=broker.bootstrap_servers,
@@ -50,14 +53,16 @@ def run(broker: RunningBroker, folder: Path, *, age_seconds: float, steady_secon
         folder=str(folder),
         settings={
             "flush": {"max_age_seconds": age_seconds},
-            "run": {"until": "deadline", "max_run_seconds": run_seconds, "linger_seconds": run_seconds},
+            "run": {"until": "deadline", "max_run_seconds": MAX_SECONDS, "linger_seconds": MAX_SECONDS},
         },
+        options={"stop_file": str(stop_file)},
     )
     watched, stop = Watched(), threading.Event()
     producer = threading.Thread(target=_produce, args=(broker, topic, watched, stop), daemon=True)
     reader = threading.Thread(target=_look, args=(pipeline(task).lake, watched, stop), daemon=True)
-    producer.start()
-    reader.start()
+    until = threading.Thread(target=_end, args=(stop_file, watched, steady_seconds + age_seconds), daemon=True)
+    for thread in (producer, reader, until):
+        thread.start()
     try:
         made = measured(task, broker.pids)
     finally:
@@ -79,7 +84,16 @@ def _produce(broker: RunningBroker, topic: str, watched: Watched, stop: threadin
             watched.produced[partition, offset] = time.monotonic()
             producer.send_payload(payloads[number % POOL], rows=ROWS_PER_MESSAGE, partition=partition)
             number += 1
-            producer.poll(max(0.0, began + number / MESSAGES_PER_SECOND - time.monotonic()))
+            while (left := began + number / MESSAGES_PER_SECOND - time.monotonic()) > 0:
+                producer.poll(left)  # comes back early with a delivery report
+
+
+def _end(stop_file: Path, watched: Watched, seconds: float) -> None:
+    """Have the drain end so long after its first commit was seen, however long it took to start."""
+    while not watched.seen:
+        time.sleep(LOOK_SECONDS)
+    time.sleep(seconds)
+    stop_file.touch()
 
 
 def _look(lake_config: LakeConfig, watched: Watched, stop: threading.Event) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 SCENARIOS = ("throughput", "latency", "growth", "overheads")
+ON_DEMAND = ("trades",)
+"""Run only when they are named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ def markdown(results: Mapping[str, Any]) -> str:
         parts += _growth(results["growth"])
     if "overheads" in results:
         parts += _overheads(results["overheads"])
+    if "trades" in results:
+        parts.append("### Settings that trade; defaults in bold\n\n" + _table_of(results["trades"]["settings"]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from arrow_ingest.errors import MissingPart
 from arrow_ingest.stack.postgres import PostgresServer
-from benchmarks import growth, latency, overheads, throughput, variations
+from benchmarks import growth, latency, overheads, throughput, trades, variations
 from benchmarks.brokers import EMBEDDED, KAFKA, kafka_version, running
 from benchmarks.plan import Plan
 from benchmarks.runs import measured
@@ -54,10 +54,10 @@ def run_growth(plan: Plan, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with running(EMBEDDED, folder / "growth") as broker:
         make_topic(broker.bootstrap_servers, "bench-growth", 1)
-        for name, catalog in _catalogs(plan, folder):
+        for name, new_catalog in _catalogs(plan, folder):
             print(f" {name}", flush=True)
             found[name] = growth.run(
-                catalog,
+                new_catalog,
                 folder / f"growth-{name}",
                 levels=plan.levels,
                 snapshots=plan.snapshots,
@@ -72,11 +72,7 @@ def run_growth(plan: Plan, folder: Path) -> dict[str, Any]:
         with running(_kinds()[0], folder / "backlog") as broker:
             chosen = [variations.backlog(rows) for rows in plan.backlogs]
             found["backlogs"] = variations.run(broker, folder / "backlogs", chosen)
-    ratios = {
-        name: growth.cost_ratio(found[name], plan.levels[0], plan.levels[-1])
-        for name in ("sqlite", "postgres")
-        if name in found
-    }
+    ratios = {name: growth.cost_ratio(found[name]) for name in ("sqlite", "postgres") if name in found}
     return {"commit_cost_ratio": max(ratios.values()), "commit_cost_ratios": ratios, **found}
 
 
@@ -94,11 +90,19 @@ def run_overheads(plan: Plan, folder: Path) -> dict[str, Any]:
     return found
 
 
+def run_trades(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Settings under other values than their defaults."""
+    print("trades", flush=True)
+    with running(EMBEDDED, folder / "trades") as broker:
+        return {"settings": trades.run(broker, folder / "trades-lakes", rows=plan.rows)}
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     "throughput": run_throughput,
     "latency": run_latency,
     "growth": run_growth,
     "overheads": run_overheads,
+    "trades": run_trades,
 }
 
 
@@ -112,8 +116,9 @@ def _kinds() -> tuple[str, ...]:
     return (KAFKA, EMBEDDED)
 
 
-def _catalogs(plan: Plan, folder: Path) -> Iterator[tuple[str, str]]:
-    yield "sqlite", f"sqlite:{folder / 'growth-sqlite' / 'catalog.sqlite'}"
+def _catalogs(plan: Plan, folder: Path) -> Iterator[tuple[str, Callable[[str], str]]]:
+    """Kinds of catalogs, each with what makes an empty one of a name."""
+    yield "sqlite", lambda name: f"sqlite:{folder / 'growth-sqlite' / name / 'catalog.sqlite'}"
     if plan.postgres:
         with PostgresServer() as server:
-            yield "postgres", f"postgres:{server.new_database()}"
+            yield "postgres", lambda _: f"postgres:{server.new_database()}"

@@ -20,13 +20,18 @@ from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.schema import TablePlan, plan_for
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.tables import ensure, read_table_schema
-from arrow_ingest.producer.events import EVENT_SCHEMA
+from arrow_ingest.table_shape import IDENTITY_COLUMNS
 from arrow_ingest.values import LaneState, Position, Rejection, StagedFile, Tally, ranges_between
 from benchmarks.topics import NOON
 
 ROWS_PER_FILE = 10
 DAYS = 30
 FILES_PER_COMMIT = 1_000
+
+SETTINGS = {"metadata_columns": list(IDENTITY_COLUMNS)}
+"""Few columns: what grows is the number of files, and each column of each file takes its time to be made."""
+
+_MESSAGE = pa.schema([("timestamp", pa.timestamp("us", "UTC"))])
 
 
 class SyntheticLake:
@@ -93,13 +98,7 @@ class SyntheticLake:
         lake = self.config.lake
         path = Path(lake.data_path) / lake.schema_name / lake.table / hive / f"lane-0-synthetic-{offset}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        own = {
-            "timestamp": at,
-            "_inserted_at": at,
-            "_kafka_generation": 0,
-            "_kafka_partition": 0,
-            "_kafka_offset": offset,
-        }
+        own = {"timestamp": at, "_kafka_generation": 0, "_kafka_partition": 0, "_kafka_offset": offset}
         columns = [
             pa.arange(0, ROWS_PER_FILE).cast(field.type)
             if field.name == "_kafka_row"
@@ -110,7 +109,7 @@ class SyntheticLake:
         return StagedFile(str(path), f"{at:%Y-%m-%d}", ROWS_PER_FILE, path.stat().st_size, datetime.now(UTC))
 
     def _planned(self, lake: Lake) -> TablePlan:
-        extended = plan_for(self.config, read_table_schema(lake, self.config.lake)).extend(EVENT_SCHEMA)
+        extended = plan_for(self.config, read_table_schema(lake, self.config.lake)).extend(_MESSAGE)
         if isinstance(extended, Rejection):
             raise TypeError(extended.detail)
         return extended

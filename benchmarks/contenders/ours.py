@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from pathlib import Path
 
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.values import Point
@@ -11,7 +12,7 @@ from benchmarks.task import Task, Work
 
 
 def run(task: Task, meter: Meter) -> Work:
-    """Drain until caught up or capped; what is counted is what the receipts say."""
+    """Drain until caught up, capped, or ``options.stop_file`` is there; what counts is what the receipts say."""
     work, stop, causes = Work(), threading.Event(), Counter[str]()
 
     def begin(point: Point) -> None:
@@ -20,8 +21,10 @@ def run(task: Task, meter: Meter) -> Work:
             if meter.elapsed_seconds > task.cap_seconds:
                 stop.set()
 
-    lane = int(task.options.get("lane", 0))
+    lane, stop_file = int(task.options.get("lane", 0)), task.options.get("stop_file")
     for receipt in drain(pipeline(task), lane=lane, run_id="benchmark", stop=stop, at=begin):
+        if stop_file is not None and Path(stop_file).exists():
+            stop.set()
         if receipt is None:
             continue
         meter.mark()
