@@ -52,13 +52,19 @@ check: $(INSTALLED) ## Format, lint, types and layers: what CI runs before the t
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet arrow_ingest_tests/test_layers.py
 
+bench: $(INSTALLED) ## Measure against the limits and the alternatives, about 5 minutes
+	@$(BIN)/python -m benchmarks run $(ARGS)
+
+bench-full: $(INSTALLED) ## The same with 2 million rows, and everything that can grow; an hour or two
+	@$(BIN)/python -m benchmarks run --full $(ARGS)
+
 docs: $(INSTALLED) ## Write the generated pages of docs/
 	@$(BIN)/python -m arrow_ingest.reference docs
 
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-timezone test-postgres test-stack test-all test-ui check docs clean
+.PHONY: help install demo stack test test-timezone test-postgres test-stack test-all test-ui check bench bench-full docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

@@ -13,8 +13,12 @@ from arrow_ingest.lake.sql import literal
 MEMORY_LIMIT = "1GiB"
 """For the buffers of queries (`verify`, `sql`), which spill over it; a commit needs a few MB."""
 
-THREADS = 2
-"""Files are written by pyarrow, not here; more threads would only take memory from the writers beside us."""
+CATALOG_THREADS = 1
+"""For sessions that change the catalog only: a commit's small statements take half the CPU on one thread than on two,
+which wait for each other by spinning (87 against 168 ms a commit)."""
+
+QUERY_THREADS = 2
+"""For sessions that read or insert rows. More would only take memory from the writers beside us."""
 
 _checked: set[tuple[Path, int, int]] = set()
 """Binaries whose signature this process has checked: path, inode, time of change.
@@ -24,7 +28,9 @@ is mapped already is what was checked.
 """
 
 
-def connected(extensions: tuple[str, ...], *, shows_secrets: bool = False) -> duckdb.DuckDBPyConnection:
+def connected(
+    extensions: tuple[str, ...], *, threads: int = QUERY_THREADS, shows_secrets: bool = False
+) -> duckdb.DuckDBPyConnection:
     """A connection to an empty in-memory database, in UTC: DuckDB partitions by day in the session's zone (FACTS).
 
     Args:
@@ -42,7 +48,7 @@ def connected(extensions: tuple[str, ...], *, shows_secrets: bool = False) -> du
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "memory_limit": MEMORY_LIMIT,
-            "threads": THREADS,
+            "threads": threads,
             # Of this session alone: DuckDB makes it when it spills, names its files alike everywhere, and removes it.
             "temp_directory": str(Path(tempfile.gettempdir()) / f"arrow-ingest-{uuid.uuid4()}"),
         }

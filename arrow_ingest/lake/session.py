@@ -16,7 +16,7 @@ import pyarrow as pa
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.errors import CommitConflict, LakeMismatch, LakeNotMade, StatementRefused
 from arrow_ingest.lake.catalog import Catalog, catalog_of
-from arrow_ingest.lake.engine import connected
+from arrow_ingest.lake.engine import CATALOG_THREADS, QUERY_THREADS, connected
 from arrow_ingest.lake.engine_errors import shown_cause, wrapped
 from arrow_ingest.lake.retry import pause_seconds
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, attach, literal
@@ -140,8 +140,12 @@ class Lake:
             return statements()
 
 
-def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
+def open_lake(lake: LakeConfig, *, read_only: bool = False, threads: int | None = None) -> Lake:
     """Attach the lake, which is made on the first write.
+
+    Args:
+        threads: DuckDB's own, the caller's among them; None: enough for queries if it is ``read_only``, else for
+            changing the catalog.
 
     Raises:
         CatalogUnavailable: it cannot be reached; read-only, `LakeNotMade`: it is not there yet.
@@ -156,7 +160,9 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False) -> Lake:
     if not read_only:
         store.make_root()
     data_path = store.root
-    session = Lake(connected((*catalog.extensions, *store.extensions, "ducklake")), catalog, store)
+    extensions = (*catalog.extensions, *store.extensions, "ducklake")
+    threads = threads or (QUERY_THREADS if read_only else CATALOG_THREADS)
+    session = Lake(connected(extensions, threads=threads), catalog, store)
     try:
         session.admit(read_only=read_only)
         with nullcontext() if read_only else catalog.attach_lock():
