@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 INSTALLED_UI := $(VENV)/installed-ui
+# What the tests over the stack write; it is searched for secrets afterwards.
+WRITTEN := .arrow_ingest/test-stack
 # Passed through, for example: make test ARGS="-k producer -x", make demo ARGS="--once --json",
 # make test-ui ARGS="--screenshots docs/images"
 ARGS ?=
@@ -37,11 +39,12 @@ test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to 
 # said here, and by the tests that it keeps from running.
 test-stack: $(INSTALLED) ## Run the tests that need Apache Kafka or an S3 server, which are brought by Maven and Go
 	-@$(BIN)/python -m arrow_ingest.stack --install
-	@$(BIN)/python -m pytest -m stack --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
+	@$(BIN)/python -m pytest -m stack --numprocesses 2 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
+	status=$$?; $(BIN)/python -m pytest -m canary --written $(WRITTEN) arrow_ingest_tests/stack && exit $$status
 
 test-all: $(INSTALLED) ## Run all tests but the UI's, each end-to-end one in every combination of broker, catalog and store
 	-@$(BIN)/python -m arrow_ingest.stack --install
-	@$(BIN)/python -m pytest -m 'stack or not stack' --numprocesses 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -m 'not canary' --numprocesses 2 --dist worksteal $(ARGS)
 
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)

@@ -23,24 +23,16 @@ from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World
 _numbers = itertools.count()
 
 
-REPORTED = pytest.StashKey[Reported]()
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the canary searches."""
+    parser.addoption("--written", type=Path, help="the --basetemp of an earlier run, to be searched for secrets")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what tests show, for the canary."""
-    config.stash[REPORTED] = Reported()
-    config.pluginmanager.register(config.stash[REPORTED])
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The canary comes last: it looks at what all others have written."""
-    items.sort(key=lambda item: item.path.name == "test_canary.py")
-
-
-@pytest.fixture(scope="session")
-def reported(pytestconfig: pytest.Config) -> Reported:
-    """What tests have shown so far."""
-    return pytestconfig.stash[REPORTED]
+    """Keep what tests show beside what they write, where that is kept."""
+    is_worker = hasattr(config, "workerinput")
+    if config.option.basetemp and not is_worker:
+        config.pluginmanager.register(Reported(Path(config.option.basetemp)))
 
 
 @pytest.fixture(scope="session")
