@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pyarrow.fs as pafs
 import pytest
 
 from arrow_ingest.errors import MissingPart
 from arrow_ingest.stack import programs
 from arrow_ingest.stack.kafka import KafkaCluster
+from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.stack.s3 import S3Server
 from arrow_ingest.stack.s3_request import Keys
 from arrow_ingest_tests.conftest import PROGRAMS
@@ -22,16 +25,25 @@ from arrow_ingest_tests.kafka_records import wait_for
 pytestmark = pytest.mark.stack
 
 
-@pytest.fixture
-def in_foreground(
-    kafka: KafkaCluster, s3: S3Server, postgres: object, tmp_path: Path
-) -> Iterator["subprocess.Popen[str]"]:
-    """``python -m arrow_ingest.stack`` over programs that are there already, which the other fixtures see to."""
-    (tmp_path / "programs").symlink_to(PROGRAMS)
-    command = [sys.executable, "-m", "arrow_ingest.stack", "--dir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+@contextmanager
+def stack_in_the_foreground(folder: Path, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+    """``python -m arrow_ingest.stack`` over programs that are there already, which fixtures see to."""
+    (folder / "programs").symlink_to(PROGRAMS)
+    command = [sys.executable, "-m", "arrow_ingest.stack", "--dir", str(folder)]
+    environment = {**os.environ, **variables}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
         yield running
         running.kill()
+
+
+@pytest.fixture
+def in_foreground(
+    kafka: KafkaCluster, s3: S3Server, postgres: PostgresServer, tmp_path: Path
+) -> Iterator["subprocess.Popen[str]"]:
+    with stack_in_the_foreground(tmp_path) as running:
+        yield running
 
 
 def exported(running: "subprocess.Popen[str]") -> dict[str, str]:
@@ -71,6 +83,17 @@ def test_stack_in_the_foreground_says_where_it_is_and_ends_with_its_servers(
     in_foreground.send_signal(number)
     assert in_foreground.wait(60) == (0 if number != signal.SIGKILL else -signal.SIGKILL)
     wait_for(lambda: not any(is_alive(pid) for pid in servers))
+
+
+def test_a_given_postgresql_is_used_instead_of_one_of_its_own(
+    kafka: KafkaCluster, s3: S3Server, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    with stack_in_the_foreground(tmp_path, ARROW_INGEST_STACK_POSTGRES=postgres.dsn()) as running:
+        catalog = exported(running)["ARROW_INGEST_CATALOG"]
+        assert f"port={postgres.port}" in catalog
+        assert len(servers_of(running.pid)) == 2
+        with psycopg.connect(catalog.removeprefix("postgres:")) as connection:
+            assert connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
 
 
 def client(s3: S3Server, keys: Keys) -> pafs.S3FileSystem:
