@@ -55,6 +55,19 @@ def show(file: Path | None) -> None:
     click.echo(report.markdown(results.read(file or results.LATEST)))
 
 
+@main.command("publish")
+def publish() -> None:
+    """Put the tables of the latest run into README.md and docs/PERFORMANCE.md, between their markers."""
+    from benchmarks import report, results
+    from benchmarks.pages import replaced
+
+    found = results.read()
+    for page, text in (("README.md", report.headline(found)), ("docs/PERFORMANCE.md", report.markdown(found))):
+        file = results.FOLDER.parent.parent / page
+        file.write_text(replaced(file.read_text(), text))
+        click.echo(f"wrote {page}")
+
+
 if __name__ == "__main__":
     environment.prepare()
     main()

@@ -1,5 +1,6 @@
 """Brokers in, rows per second of every contender beside the limits out: they alternate over three repetitions."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,16 @@ def summary(made: Throughput) -> dict[str, Any]:
         found["cpu_vs_limits"] = round(
             median(a.cpu_seconds_per_gb / (e.cpu_seconds_per_gb + f.cpu_seconds_per_gb) for a, e, f in limits), 3
         )
+        found["cores_allow_rows_per_s"] = round(median(_allowed(e, f) for _, e, f in limits))
+        found["share_of_cores"] = round(median(a.rows_per_s / _allowed(e, f) for a, e, f in limits), 3)
     return found
+
+
+def _allowed(fetch: Measured, parquet: Measured) -> float:
+    """Rows per second if broker, fetching and Parquet writing kept all cores busy and nothing else were to do."""
+    fetching = (fetch.cost.cpu_seconds + fetch.broker_cpu_seconds) / fetch.work.rows
+    writing = parquet.cost.cpu_seconds / parquet.work.rows
+    return (os.cpu_count() or 1) / (fetching + writing)
 
 
 def _per_gb(run: Measured, seconds: float) -> float:
