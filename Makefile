@@ -37,7 +37,11 @@ test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to 
 # said here, and by the tests that it keeps from running.
 test-stack: $(INSTALLED) ## Run the tests that need Apache Kafka or an S3 server, which are brought by Maven and Go
 	-@$(BIN)/python -m arrow_ingest.stack --install
-	@$(BIN)/python -m pytest -m stack arrow_ingest_tests $(ARGS)
+	@$(BIN)/python -m pytest -m stack --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
+
+test-all: $(INSTALLED) ## Run all tests but the UI's, each end-to-end one in every combination of broker, catalog and store
+	-@$(BIN)/python -m arrow_ingest.stack --install
+	@$(BIN)/python -m pytest -m 'stack or not stack' --numprocesses 2 --dist worksteal $(ARGS)
 
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
@@ -54,7 +58,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-timezone test-postgres test-stack test-ui check docs clean
+.PHONY: help install demo stack test test-timezone test-postgres test-stack test-all test-ui check docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

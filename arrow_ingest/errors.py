@@ -53,7 +53,8 @@ class BrokerUnavailable(TransientError):
     def __init__(self, bootstrap_servers: str, doing: str, detail: str) -> None:
         super().__init__(
             f"no answer from Kafka at {bootstrap_servers} while {doing}: {detail} "
-            "(check that the broker runs and that kafka.bootstrap_servers is right)"
+            "(check that the broker runs, that kafka.bootstrap_servers is right, and that security.protocol in "
+            "kafka.properties is what it speaks there)"
         )
         self.bootstrap_servers = bootstrap_servers
         self.doing = doing

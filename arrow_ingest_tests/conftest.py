@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.stack.kafka import KafkaCluster
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.stack.s3 import S3Server
+from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, WORLDS, World, variables_of_s3
 
 _numbers = itertools.count()
 
@@ -30,18 +32,22 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]
 @pytest.fixture
 def topic(broker: EmbeddedBroker) -> Callable[..., str]:
     """Makes topics: ``topic(partitions=4) -> name``. None is deleted: see `arrow_ingest.demo.broker` for why."""
+    return lambda partitions=1: new_topic(broker.bootstrap_servers, partitions)
 
-    def make(partitions: int = 1) -> str:
-        name = f"test-{os.getpid()}-{next(_numbers)}"
-        with Cluster(KafkaConfig(topic=name, bootstrap_servers=broker.bootstrap_servers)) as cluster:
-            cluster.create_topic(partitions)
-        return name
 
-    return make
+def new_topic(bootstrap_servers: str, partitions: int) -> str:
+    """The name of a new topic."""
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    with Cluster(KafkaConfig(topic=name, bootstrap_servers=bootstrap_servers)) as cluster:
+        cluster.create_topic(partitions)
+    return name
 
 
 PROGRAMS = Path(__file__).parents[1] / ".arrow_ingest" / "stack" / "programs"
 """Where `make test-stack` brings the programs that no package of the machine has."""
+
+QUICK_CLEANER = {"log.cleaner.backoff.ms": "200", "log.initial.task.delay.ms": "500"}
+"""A compacted topic is looked at five times a second, not every 15 s."""
 
 Server = TypeVar("Server", KafkaCluster, PostgresServer, S3Server)
 
@@ -59,7 +65,7 @@ def needed(start: Callable[[], Server]) -> Server:
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     """One Apache Kafka broker for the whole test run. Tests that stop a broker start one of their own."""
     folder = tmp_path_factory.mktemp("kafka")
-    with needed(lambda: KafkaCluster(folder, programs=PROGRAMS)) as running:
+    with needed(lambda: KafkaCluster(folder, settings=QUICK_CLEANER, programs=PROGRAMS)) as running:
         yield running
 
 
@@ -78,10 +84,18 @@ def postgres() -> Iterator[PostgresServer]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty catalog: what takes it runs once per kind (`make test`, `make test-postgres`)."""
-    if request.param == "sqlite":
-        return f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return f"postgres:{server.new_database()}"
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A place for an end-to-end test: what takes it runs in every one that the make target chooses."""
+    broker_kind, catalog_kind, store_kind = request.param
+    servers = request.getfixturevalue("kafka" if broker_kind == KAFKA else "broker").bootstrap_servers
+    catalog = f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
+    if catalog_kind == POSTGRES:
+        catalog = f"postgres:{request.getfixturevalue('postgres').new_database()}"
+    data_path, files_root = str(tmp_path / "lake" / "data"), tmp_path / "lake" / "data"
+    if store_kind == S3:
+        s3: S3Server = request.getfixturevalue("s3")
+        bucket = s3.new_bucket()
+        data_path, files_root = f"s3://{bucket}/some/prefix/", s3.data / bucket / "some" / "prefix"
+        variables_of_s3(monkeypatch, s3.environ())
+    return World(tmp_path, servers, partial(new_topic, servers), catalog, data_path, files_root)

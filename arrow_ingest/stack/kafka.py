@@ -9,7 +9,6 @@ stops in 0.4 s.
 import base64
 import secrets
 import subprocess
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +61,16 @@ class Login:
 
 
 class Broker:
-    """One node of a cluster. It keeps its data and its ports when it is started again."""
+    """One node of a cluster. It keeps its data and its ports when it is started again.
 
-    def __init__(self, node: Node, command: list[str], folder: Path) -> None:
+    Args:
+        data: the folder of its log.
+    """
+
+    def __init__(self, node: Node, command: list[str], data: Path) -> None:
         self.node = node
+        self.data = data
         self._command = command
-        self._folder = folder
         self._child: ChildServer | None = None
 
     @property
@@ -78,9 +81,9 @@ class Broker:
 
     def begin(self) -> None:
         """Start the process, without waiting until it serves."""
-        log_file = self._folder.with_suffix(".log")
+        log_file = self.data.with_suffix(".log")
         self._child = ChildServer(
-            f"Kafka broker {self.node.number}", self._command, log_file=log_file, folder=self._folder
+            f"Kafka broker {self.node.number}", self._command, log_file=log_file, folder=self.data
         )
 
     def wait(self) -> None:
@@ -197,7 +200,8 @@ class KafkaCluster:
     def _format(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         certificate = self._certificate()
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Sixteen bytes in base64, the first of them zero: an id that began with a dash would be taken for an option.
+        cluster = base64.urlsafe_b64encode(bytes(1) + secrets.token_bytes(15)).decode().rstrip("=")
         scram: tuple[str, ...] = ()
         if self.login is not None:
             scram = ("--add-scram", f'{SCRAM}=[name="{self.login.user}",password="{self.login.password}"]')

@@ -1,6 +1,8 @@
-"""Fixtures of the tests with a real S3 server: a bucket, a pipeline over it, and a proxy before the server."""
+"""Places of this folder's tests: Apache Kafka over local files, and the embedded broker over a bucket."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +11,45 @@ import pytest
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.kafka import KafkaCluster
 from arrow_ingest.stack.s3 import S3Server
+from arrow_ingest_tests.conftest import new_topic
 from arrow_ingest_tests.lake_contents import PARTITIONS
 from arrow_ingest_tests.s3_proxy import S3Proxy
-from arrow_ingest_tests.stack.s3_lakes import S3Place, events, s3_pipeline, set_aws
+from arrow_ingest_tests.stack.s3_lakes import S3Place, s3_pipeline
+from arrow_ingest_tests.worlds import World, variables_of_s3
+
+
+@pytest.fixture
+def generator() -> EventGenerator:
+    return EventGenerator(seed=7, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
+
+
+@pytest.fixture
+def world(kafka: KafkaCluster, tmp_path: Path) -> World:
+    return local_world(kafka.bootstrap_servers, tmp_path)
+
+
+def local_world(bootstrap_servers: str, tmp_path: Path) -> World:
+    """SQLite and local files in ``tmp_path``, whatever the brokers are."""
+    lake = tmp_path / "lake"
+    topics = partial(new_topic, bootstrap_servers)
+    return World(
+        tmp_path, bootstrap_servers, topics, f"sqlite:{lake / 'catalog.sqlite'}", str(lake / "data"), lake / "data"
+    )
 
 
 @pytest.fixture
 def place(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
     """A bucket, which the environment's key may not delete from."""
-    set_aws(monkeypatch, s3.environ(s3.ingest))
+    variables_of_s3(monkeypatch, s3.environ(s3.ingest))
     return S3Place(s3, s3.new_bucket())
 
 
 @pytest.fixture
 def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place) -> PipelineConfig:
+    """A pipeline over the bucket, without messages."""
     return s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place)
-
-
-@pytest.fixture
-def generator() -> EventGenerator:
-    return events()
 
 
 @pytest.fixture
