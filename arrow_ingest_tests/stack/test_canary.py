@@ -21,9 +21,8 @@ MARKS = (PREFIX.encode(), PREFIX.encode("utf-16-le"), urllib.parse.quote(PREFIX,
 MAY_HOLD_SECRETS = {
     "users.json": "versitygw's accounts",
     "users.json.backup": "versitygw's accounts",
-    "server.properties": "Kafka's own settings: the passwords of its key store and its users",
-    ".pgpass": "the password file that a test hands to libpq",
-    "arrow_ingest_test.duckdb_secret": "the DuckDB secret that a test makes persistent",
+    "broker-1.properties": "Kafka's own settings: the password of its key store",
+    "lake_files.duckdb_secret": "the DuckDB secret that a test makes persistent",
 }
 """Files whose purpose is to hold a secret, by name."""
 
