@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
@@ -20,6 +21,11 @@ from arrow_ingest_tests.reported import Reported
 from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World, variables_of_s3
 
 _numbers = itertools.count()
+
+
+# How fast a machine makes examples or passes one is no property of the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
