@@ -124,7 +124,7 @@ def ends_of(cluster: Cluster, timeout_seconds: float) -> dict[int, int]:
     return cluster._offsets((0,), OffsetSpec.latest(), time.monotonic() + timeout_seconds)
 
 
-@pytest.mark.parametrize("code", [Code.LEADER_NOT_AVAILABLE, Code.NOT_LEADER])
+@pytest.mark.parametrize("code", [Code.LEADER_NOT_AVAILABLE, Code.NOT_LEADER_FOR_PARTITION])
 def test_a_partition_that_has_no_leader_yet_is_asked_for_again(code: Code) -> None:
     with MockCluster() as mock:
         mock.create_topic("t", 1)
@@ -137,7 +137,7 @@ def test_a_partition_that_stays_without_a_leader_is_an_error_that_passes() -> No
     with MockCluster() as mock:
         mock.create_topic("t", 1)
         with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
-            mock.answer_with(LIST_OFFSETS, *[int(Code.NOT_LEADER)] * 100)
+            mock.answer_with(LIST_OFFSETS, *[int(Code.NOT_LEADER_FOR_PARTITION)] * 100)
             with pytest.raises(BrokerUnavailable, match="leader"):
                 ends_of(cluster, timeout_seconds=0.5)
 

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MOVING = frozenset(
     {
         Code.LEADER_NOT_AVAILABLE,
-        Code.NOT_LEADER,
+        Code.NOT_LEADER_FOR_PARTITION,
         Code.COORDINATOR_LOAD_IN_PROGRESS,
         Code.COORDINATOR_NOT_AVAILABLE,
         Code.NOT_COORDINATOR,
