@@ -5,12 +5,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from confluent_kafka.admin import OffsetSpec
 
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import BrokerUnavailable, ConfigError, TopicMissing
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.librdkafka import Code
 from arrow_ingest_tests.kafka_records import kafka_config, send, wait_for
+from arrow_ingest_tests.mock_cluster import LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH, MockCluster
 
 
 @pytest.fixture
@@ -102,3 +105,59 @@ def test_a_refused_login_names_the_settings(kafka: KafkaConfig) -> None:
 def test_a_property_that_librdkafka_refuses_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"no\.such"):
         Cluster(kafka_config("127.0.0.1:1", "t", {"no.such": "1"}))
+
+
+@pytest.mark.parametrize(
+    "code", [Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR]
+)
+def test_a_group_that_moves_to_another_broker_is_asked_for_again(code: Code) -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 3)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
+            cluster.mirror("g", {0: 5})
+            mock.answer_with(OFFSET_FETCH, code, code)
+            assert cluster.mirrored("g") == {0: 5}
+
+
+def ends_of(cluster: Cluster, timeout_seconds: float) -> dict[int, int]:
+    """Ends of partition 0. The mock cluster does not describe topics, so the question behind it is asked alone."""
+    return cluster._offsets((0,), OffsetSpec.latest(), time.monotonic() + timeout_seconds)
+
+
+@pytest.mark.parametrize("code", [Code.LEADER_NOT_AVAILABLE, Code.NOT_LEADER_FOR_PARTITION])
+def test_a_partition_that_has_no_leader_yet_is_asked_for_again(code: Code) -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
+            mock.answer_with(LIST_OFFSETS, code, code)
+            assert ends_of(cluster, timeout_seconds=10.0) == {0: 0}
+
+
+def test_a_partition_that_stays_without_a_leader_is_an_error_that_passes() -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
+            mock.answer_with(LIST_OFFSETS, *[int(Code.NOT_LEADER_FOR_PARTITION)] * 100)
+            with pytest.raises(BrokerUnavailable, match="leader"):
+                ends_of(cluster, timeout_seconds=0.5)
+
+
+def test_a_group_that_keeps_moving_is_an_error_that_passes() -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        moving = [int(Code.NOT_COORDINATOR)] * 100
+        mock.answer_with(OFFSET_FETCH, *moving)
+        mock.answer_with(OFFSET_COMMIT, *moving)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t"), timeout_seconds=0.5) as cluster:
+            with pytest.raises(BrokerUnavailable):
+                cluster.mirrored("g")
+            with pytest.raises(BrokerUnavailable):
+                cluster.mirror("g", {0: 1})
+
+
+def test_a_group_that_one_may_not_read_names_the_setting() -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        mock.answer_with(OFFSET_FETCH, Code.GROUP_AUTHORIZATION_FAILED)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster, pytest.raises(ConfigError, match="group"):
+            cluster.mirrored("g")

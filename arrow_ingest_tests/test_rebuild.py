@@ -37,7 +37,7 @@ from arrow_ingest_tests.lake_contents import (
     repair_in_a_process,
 )
 from arrow_ingest_tests.no_locks import no_lane_locks
-from arrow_ingest_tests.postgres import PostgresServer
+from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
 
 MESSAGES = 16

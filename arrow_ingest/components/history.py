@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
+from dagster._core.event_api import PartitionKeyFilter
 
 from arrow_ingest.components.metadata import COLUMN_SCHEMA, PUBLISHED_THROUGH
 from arrow_ingest.components.names import Check
@@ -63,6 +64,14 @@ def newest_materialization(instance: dg.DagsterInstance, table: dg.AssetKey, par
     if not records:
         return None
     return Target(storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp)
+
+
+def newest_teller(instance: dg.DagsterInstance, table: dg.AssetKey, check: Check, partition: str | None) -> str | None:
+    """The run that gave a check's newest answer; empty: it was given outside of runs; None: nobody gave one."""
+    newest = instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(table, str(check)), limit=1, partition_filter=PartitionKeyFilter(key=partition)
+    )
+    return newest[0].run_id if newest else None
 
 
 def _column_names(shown: dg.MetadataValue | None) -> frozenset[str] | None:
