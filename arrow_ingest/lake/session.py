@@ -146,7 +146,9 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False, merged_file_bytes: i
     """Attach the lake, which is made on the first write.
 
     Args:
-        merged_file_bytes: the size that this session's merges aim at; None: DuckLake's own.
+        merged_file_bytes: the size that this session's merges aim at; it works with one thread then. With several,
+            DuckLake 1.5.5 now and then gives a merged file its partition values in another order. None: it merges
+            nothing.
 
     Raises:
         CatalogUnavailable: it cannot be reached; read-only, `LakeNotMade`: it is not there yet.
@@ -168,6 +170,7 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False, merged_file_bytes: i
             _check_own_tables(session, lake)
         if merged_file_bytes is not None:
             session.execute(f"SET ducklake_target_file_size = '{int(merged_file_bytes)}B'")
+            session.execute("SET threads = 1")
         _lock_down(session, data_path)
     except BaseException:
         session.close()
