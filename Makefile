@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 INSTALLED_UI := $(VENV)/installed-ui
+# What the tests over the stack write; it is searched for secrets afterwards.
+WRITTEN := .arrow_ingest/test-stack
 # Passed through, for example: make test ARGS="-k producer -x", make demo ARGS="--once --json",
 # make test-ui ARGS="--screenshots docs/images"
 ARGS ?=
@@ -20,6 +22,9 @@ install: $(INSTALLED) ## Create .venv with the exact versions of constraints.txt
 demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-C
 	@$(BIN)/arrow-ingest demo $(ARGS)
 
+stack: $(INSTALLED) ## Apache Kafka, PostgreSQL and an S3 server on free ports, until Ctrl-C
+	@$(BIN)/python -m arrow_ingest.stack $(ARGS)
+
 # Many tests wait, for a broker's deadline or a child's end; three workers keep two cores busy meanwhile.
 test: $(INSTALLED) ## Run the tests
 	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
@@ -28,7 +33,18 @@ test-timezone: $(INSTALLED) ## Run the tests far from UTC, since table partition
 	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
-	@$(BIN)/python -m pytest -m postgres arrow_ingest_tests $(ARGS)
+	@$(BIN)/python -m pytest -m 'postgres and not stack' arrow_ingest_tests $(ARGS)
+
+# The programs are brought first: Maven and Go take minutes the first time, longer than a test may. What is absent is
+# said here, and by the tests that it keeps from running.
+test-stack: $(INSTALLED) ## Run the tests that need Apache Kafka or an S3 server, which are brought by Maven and Go
+	-@$(BIN)/python -m arrow_ingest.stack --install
+	@$(BIN)/python -m pytest -m stack --numprocesses 2 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
+	status=$$?; $(BIN)/python -m pytest -m canary --written $(WRITTEN) arrow_ingest_tests/stack && exit $$status
+
+test-all: $(INSTALLED) ## Run all tests but the UI's, each end-to-end one in every combination of broker, catalog and store
+	-@$(BIN)/python -m arrow_ingest.stack --install
+	@$(BIN)/python -m pytest -m 'not canary' --numprocesses 2 --dist worksteal $(ARGS)
 
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
@@ -39,13 +55,19 @@ check: $(INSTALLED) ## Format, lint, types and layers: what CI runs before the t
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --quiet arrow_ingest_tests/test_layers.py
 
+bench: $(INSTALLED) ## Measure against the limits and the alternatives, about 5 minutes
+	@$(BIN)/python -m benchmarks run $(ARGS)
+
+bench-full: $(INSTALLED) ## The same with 2 million rows, and everything that can grow; an hour or two
+	@$(BIN)/python -m benchmarks run --full $(ARGS)
+
 docs: $(INSTALLED) ## Write the generated pages of docs/
 	@$(BIN)/python -m arrow_ingest.reference docs
 
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo test test-timezone test-postgres test-ui check docs clean
+.PHONY: help install demo stack test test-timezone test-postgres test-stack test-all test-ui check bench bench-full docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

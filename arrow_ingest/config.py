@@ -7,7 +7,6 @@ A mapping goes in, a frozen :class:`PipelineConfig` comes out, or a ``pydantic.V
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote
 
 from pydantic import (
     ByteSize,
@@ -20,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from arrow_ingest.lake_address import CatalogAddress, DataPath, S3Config
 from arrow_ingest.maintenance_settings import Maintenance
 from arrow_ingest.setting import CRON, SettingsModel, Text
 from arrow_ingest.table_shape import (
@@ -35,10 +35,6 @@ MIB = 1024 * 1024
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,47}")
 """Pipeline names stand inside table, job, sensor and group names, so they are plain."""
-
-PASSWORD_KEY = re.compile(r"password\s*=", re.IGNORECASE)
-PASSWORD_IN_URL = re.compile(r"//[^@]*:[^@]*@")
-"""Where libpq would read a password from a DSN, and a little more: an innocent ``@`` can be written ``%40``."""
 
 SENSOR = "sensor"
 
@@ -94,7 +90,7 @@ class LakeConfig(SettingsModel):
     """Where the rows go."""
 
     catalog: Annotated[
-        Text,
+        CatalogAddress,
         Field(
             min_length=1,
             description="`sqlite:PATH` of the DuckLake catalog; a bare path means the same. A relative path counts "
@@ -104,22 +100,16 @@ class LakeConfig(SettingsModel):
         ),
     ]
     data_path: Annotated[
-        Text, Field(min_length=1, description="Folder of the Parquet files; relative as `catalog` is.")
+        DataPath,
+        Field(
+            min_length=1, description="Folder of the Parquet files, relative as `catalog` is; or `s3://bucket/prefix/`."
+        ),
     ]
+    s3: Annotated[S3Config, Field(description="How an `s3://` data path is reached.")] = S3Config()
     schema_name: Annotated[Text, Field(alias="schema", description="The table's schema.")] = "main"
     table: Annotated[Text, Field(description="The table.")]
 
     model_config = ConfigDict(populate_by_name=True)
-
-    @field_validator("catalog")
-    @classmethod
-    def _without_password(cls, value: str) -> str:
-        if not value.startswith("sqlite:") and (PASSWORD_KEY.search(unquote(value)) or PASSWORD_IN_URL.search(value)):
-            raise ValueError(
-                "there is a password in it, which errors, logs and DuckDB's list of databases would show: set "
-                "PGPASSWORD, or PGPASSFILE to a file of passwords, in the environment"
-            )
-        return value
 
     @field_validator("schema_name", "table")
     @classmethod

@@ -19,7 +19,8 @@
     ├── TerminalError                  stop and tell a person
     │   ├── ConfigError                the pipeline's YAML, or a command's arguments
     │   │   └── NothingToRebase        the lane reads the topic as it is
-    │   ├── MissingPart                an optional package, a DuckDB extension or a librdkafka symbol
+    │   ├── MissingPart                an optional package, a DuckDB extension, a program or a librdkafka symbol
+    │   ├── StackFailed                a server or a tool of the stack that we run ourselves failed
     │   ├── RowTooLarge                one row does not fit into a message
     │   ├── LaneFenced                 the lane's row is not what this run started from: another run owns it
     │   ├── LayoutMismatch             lanes in the lake differ from lanes in the YAML
@@ -54,7 +55,8 @@ class BrokerUnavailable(TransientError):
     def __init__(self, bootstrap_servers: str, doing: str, detail: str) -> None:
         super().__init__(
             f"no answer from Kafka at {bootstrap_servers} while {doing}: {detail} "
-            "(check that the broker runs and that kafka.bootstrap_servers is right)"
+            "(check that the broker runs, that kafka.bootstrap_servers is right, and that security.protocol in "
+            "kafka.properties is what it speaks there)"
         )
         self.bootstrap_servers = bootstrap_servers
         self.doing = doing
@@ -175,7 +177,20 @@ class NothingToRebase(ConfigError):
 
 
 class MissingPart(TerminalError):
-    """A package, extension or symbol that this feature needs is not there."""
+    """A package, extension, program or symbol that this feature needs is not there."""
+
+
+class StackFailed(TerminalError):
+    """A server that we run ourselves ended or was not ready in time, or one of its tools refused.
+
+    Args:
+        what: the server or the tool.
+        detail: what it said.
+    """
+
+    def __init__(self, what: str, detail: str) -> None:
+        super().__init__(f"{what} failed: {detail}")
+        self.what = what
 
 
 class RowTooLarge(TerminalError):

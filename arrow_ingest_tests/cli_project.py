@@ -15,7 +15,7 @@ type: arrow_ingest.KafkaToDuckLake
 attributes:
   name: {name}
   kafka: {{topic: {topic}, bootstrap_servers: "{bootstrap_servers}"}}
-  lake: {{catalog: "sqlite:lake/catalog.sqlite", data_path: lake/data, table: {name}}}
+  lake: {{catalog: "{catalog}", data_path: "{data_path}", table: {name}}}
   columns: {{timestamp: timestamptz}}
   partition_by: {{column: timestamp, start: 2026-01-01}}
 """
@@ -41,12 +41,21 @@ class CliProject:
         return json.loads(self.run(command, "--json", *arguments, exit_code=exit_code).stdout)
 
 
-def cli_project(folder: Path, bootstrap_servers: str, **topics: str) -> CliProject:
+def cli_project(
+    folder: Path,
+    bootstrap_servers: str,
+    *,
+    catalog: str = "sqlite:lake/catalog.sqlite",
+    data_path: str = "lake/data",
+    **topics: str,
+) -> CliProject:
     """A project with one pipeline per keyword: its name, and its topic."""
     for name, topic in topics.items():
         defs = folder / "src" / "shop" / "defs" / name
         defs.mkdir(parents=True)
-        text = PIPELINE.format(name=name, topic=topic, bootstrap_servers=bootstrap_servers)
+        text = PIPELINE.format(
+            name=name, topic=topic, bootstrap_servers=bootstrap_servers, catalog=catalog, data_path=data_path
+        )
         (defs / "defs.yaml").write_text(text)
     (folder / "pyproject.toml").write_text('[tool.dg.project]\nroot_module = "shop"\n')
     return CliProject(folder)

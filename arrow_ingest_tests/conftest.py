@@ -3,16 +3,36 @@
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.errors import MissingPart
 from arrow_ingest.kafka.cluster import Cluster
-from arrow_ingest_tests.postgres import PostgresServer, programs
+from arrow_ingest.stack.kafka import KafkaCluster
+from arrow_ingest.stack.postgres import PostgresServer
+from arrow_ingest.stack.s3 import S3Server
+from arrow_ingest_tests.reported import Reported
+from arrow_ingest_tests.stack.s3_lakes import set_aws
+from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World
 
 _numbers = itertools.count()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the canary searches."""
+    parser.addoption("--written", type=Path, help="the --basetemp of an earlier run, to be searched for secrets")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests show beside what they write, where that is kept."""
+    is_worker = hasattr(config, "workerinput")
+    if config.option.basetemp and not is_worker:
+        config.pluginmanager.register(Reported(Path(config.option.basetemp)))
 
 
 @pytest.fixture(scope="session")
@@ -26,31 +46,81 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]
 @pytest.fixture
 def topic(broker: EmbeddedBroker) -> Callable[..., str]:
     """Makes topics: ``topic(partitions=4) -> name``. None is deleted: see `arrow_ingest.demo.broker` for why."""
+    return lambda partitions=1: new_topic(broker.bootstrap_servers, partitions)
 
-    def make(partitions: int = 1) -> str:
-        name = f"test-{os.getpid()}-{next(_numbers)}"
-        with Cluster(KafkaConfig(topic=name, bootstrap_servers=broker.bootstrap_servers)) as cluster:
-            cluster.create_topic(partitions)
-        return name
 
-    return make
+def new_topic(bootstrap_servers: str, partitions: int) -> str:
+    """The name of a new topic."""
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    with Cluster(KafkaConfig(topic=name, bootstrap_servers=bootstrap_servers)) as cluster:
+        cluster.create_topic(partitions)
+    return name
+
+
+PROGRAMS = Path(__file__).parents[1] / ".arrow_ingest" / "stack" / "programs"
+"""Where `make test-stack` brings the programs that no package of the machine has."""
+
+QUICK_CLEANER = {"log.cleaner.backoff.ms": "200", "log.initial.task.delay.ms": "500"}
+"""A compacted topic is looked at five times a second, not every 15 s."""
+
+Server = TypeVar("Server", KafkaCluster, PostgresServer, S3Server)
+
+
+def needed(start: Callable[[], Server]) -> Server:
+    """A server that is not on every machine: without its program a test skips, and in CI it fails."""
+    try:
+        return start()
+    except MissingPart as missing:
+        said = f"{missing}; then: make test-stack"
+        pytest.fail(said) if os.environ.get("CI") == "true" else pytest.skip(said)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """One Apache Kafka broker for the whole test run. Tests that stop a broker start one of their own."""
+    folder = tmp_path_factory.mktemp("kafka")
+    with needed(lambda: KafkaCluster(folder, settings=QUICK_CLEANER, programs=PROGRAMS)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for the whole test run; a test makes a bucket of its own."""
+    folder = tmp_path_factory.mktemp("s3")
+    with needed(lambda: S3Server(folder, programs=PROGRAMS)) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL for the whole test run; a test makes a database of its own."""
-    folder = programs()
-    if folder is None:
-        missing = "there is no PostgreSQL server on this machine: apt install postgresql (or put its initdb on PATH)"
-        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
-    with PostgresServer(folder) as running:
+    with needed(PostgresServer) as running:
         yield running
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.fixture(params=[SQLITE, pytest.param(POSTGRES, marks=pytest.mark.postgres)])
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty catalog: what takes it runs once per kind (`make test`, `make test-postgres`)."""
-    if request.param == "sqlite":
-        return f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    return f"postgres:{server.new_database()}"
+    """The address of an empty catalog, for tests of the lake that need no broker; once per kind of catalog."""
+    return new_catalog(request, request.param, tmp_path)
+
+
+def new_catalog(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> str:
+    """The address of an empty catalog of a kind."""
+    if kind == POSTGRES:
+        return f"postgres:{request.getfixturevalue('postgres').new_database()}"
+    return f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}"
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A place for an end-to-end test: what takes it runs in every one that the make target chooses."""
+    broker_kind, catalog_kind, store_kind = request.param
+    servers = request.getfixturevalue("kafka" if broker_kind == KAFKA else "broker").bootstrap_servers
+    catalog = new_catalog(request, catalog_kind, tmp_path)
+    data_path, files_root = str(tmp_path / "lake" / "data"), tmp_path / "lake" / "data"
+    if store_kind == S3:
+        s3: S3Server = request.getfixturevalue("s3")
+        bucket = s3.new_bucket()
+        data_path, files_root = f"s3://{bucket}/some/prefix/", s3.data / bucket / "some" / "prefix"
+        set_aws(monkeypatch, s3.environ())
+    return World(tmp_path, servers, partial(new_topic, servers), catalog, data_path, files_root)

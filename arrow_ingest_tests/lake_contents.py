@@ -24,19 +24,26 @@ IDENTITY = "_kafka_generation, _kafka_partition, _kafka_offset, _kafka_row"
 
 
 def pipeline(
-    tmp_path: Path, bootstrap_servers: str, topic: str, *, catalog: str | None = None, **settings: Any
+    tmp_path: Path,
+    bootstrap_servers: str,
+    topic: str,
+    *,
+    catalog: str | None = None,
+    data_path: str | None = None,
+    **settings: Any,
 ) -> PipelineConfig:
     """The default pipeline's shape over a lake in ``tmp_path``; ``settings`` replace top-level keys.
 
     Args:
         catalog: its address; None: a SQLite file in ``tmp_path``.
+        data_path: likewise; None: a folder in ``tmp_path``.
     """
     attributes: dict[str, Any] = {
         "name": "events",
         "kafka": {"topic": topic, "bootstrap_servers": bootstrap_servers},
         "lake": {
             "catalog": catalog or f"sqlite:{tmp_path / 'lake' / 'catalog.sqlite'}",
-            "data_path": str(tmp_path / "lake" / "data"),
+            "data_path": data_path or str(tmp_path / "lake" / "data"),
             "table": "events",
         },
         "columns": {"timestamp": "timestamptz"},

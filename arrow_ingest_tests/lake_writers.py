@@ -17,7 +17,7 @@ from arrow_ingest.lake import lanes
 from arrow_ingest.lake.commit import MicroBatch
 from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.schema import TablePlan, plan_for
-from arrow_ingest.lake.session import Lake, data_root
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.tables import ensure, read_table_schema
 from arrow_ingest.values import LaneState, Position, Rejection, StagedFile, Tally, ranges_between
 
@@ -80,7 +80,11 @@ def stage(
     day = times[0].date() if config.partition_by is not None and times[0] is not None else None
     hive = "" if config.partition_by is None else _hive_path(day)
     path = (
-        data_root(config.lake) / config.lake.schema_name / config.lake.table / hive / f"lane-0-{uuid.uuid4()}.parquet"
+        Path(config.lake.data_path)
+        / config.lake.schema_name
+        / config.lake.table
+        / hive
+        / f"lane-0-{uuid.uuid4()}.parquet"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path)

@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = "arrow_ingest"
 MAX_LINES = 400
 
-BASE = frozenset({"errors", "values", "config", "table_shape", "maintenance_settings", "environment"})
+BASE = frozenset({"errors", "values", "config", "table_shape", "lake_address", "maintenance_settings", "environment"})
 ROOMS = BASE | {"kafka", "ipc", "lake"}
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -20,8 +20,9 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "values": frozenset({"errors"}),
     "setting": frozenset(),
     "table_shape": frozenset({"setting"}),
+    "lake_address": frozenset({"setting"}),
     "maintenance_settings": frozenset({"setting"}),
-    "config": frozenset({"errors", "values", "setting", "table_shape", "maintenance_settings"}),
+    "config": frozenset({"errors", "values", "setting", "table_shape", "lake_address", "maintenance_settings"}),
     "environment": frozenset({"errors"}),
     "kafka": BASE,
     "ipc": BASE,
@@ -36,8 +37,10 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "reference": BASE | {"ipc", "lake"},
     "scaffold": BASE | {"reference"},
     "cli": ROOMS | {"pipeline", "producer", "project", "alerts", "reference", "scaffold"},
+    # Child processes; nothing of ours is known here.
+    "stack": frozenset({"errors", "environment"}),
     # On top of all. The command line finds it by name, so that no other command loads Dagster.
-    "demo": ROOMS | {"pipeline", "producer", "project", "components", "cli"},
+    "demo": ROOMS | {"pipeline", "producer", "project", "components", "cli", "stack"},
     "__main__": frozenset({"cli"}),
     # The package itself offers the public names lazily, and its version to everybody.
     "": frozenset({"producer", "components", "config", "environment"}),

@@ -7,7 +7,7 @@ their records, retention (it keeps about 5 MB per partition), out-of-range answe
 import ctypes
 import socket
 import struct
-from ctypes import c_char_p, c_int, c_int32, c_void_p
+from ctypes import c_char_p, c_int, c_int16, c_int32, c_size_t, c_void_p
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,11 +20,13 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "rd_kafka_mock_cluster_bootstraps": (c_char_p, (c_void_p,)),
     "rd_kafka_mock_cluster_destroy": (None, (c_void_p,)),
     "rd_kafka_mock_cluster_new": (c_void_p, (c_void_p, c_int)),
+    "rd_kafka_mock_push_request_errors_array": (None, (c_void_p, c_int16, c_size_t, c_void_p)),
     "rd_kafka_mock_topic_create": (c_int, (c_void_p, c_char_p, c_int, c_int)),
     "rd_kafka_mock_topic_set_error": (None, (c_void_p, c_char_p, c_int)),
 }
 
 PRODUCE, PRODUCE_VERSION = 0, 3
+OFFSET_COMMIT, OFFSET_FETCH = 8, 9
 
 
 class MockCluster:
@@ -51,6 +53,11 @@ class MockCluster:
 
     def set_topic_error(self, name: str, code: int) -> None:
         self._library.rd_kafka_mock_topic_set_error(self._cluster, name.encode(), code)
+
+    def answer_with(self, api: int, *codes: int) -> None:
+        """Answer the next requests of one kind with these errors."""
+        array = (c_int * len(codes))(*codes)
+        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api, len(codes), array)
 
     def set_down(self) -> None:
         assert self._library.rd_kafka_mock_broker_set_down(self._cluster, 1) == 0

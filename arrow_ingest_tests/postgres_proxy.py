@@ -44,7 +44,12 @@ class PostgresProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                _Connection(self, client, socket.create_connection(("127.0.0.1", self._server_port))).start()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._server_port))
+                except OSError:  # it is down at this moment
+                    client.close()
+                else:
+                    _Connection(self, client, server).start()
 
     def strikes(self, fault: Fault) -> bool:
         """Whether it goes wrong now; once true, never again."""

@@ -9,9 +9,10 @@ import pytest
 
 from arrow_ingest.cli.exits import Exit
 from arrow_ingest.config import MIB, KafkaConfig
-from arrow_ingest.demo.broker import EmbeddedBroker, free_port
+from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import LaneSuspended, SuspendReason
 from arrow_ingest.kafka.read_probe import silent_partitions
+from arrow_ingest.stack.child import free_port
 from arrow_ingest.values import TopicState
 from arrow_ingest_tests.cli_project import PIPELINE, CliProject, cli_project
 from arrow_ingest_tests.mock_cluster import MockCluster, record_batch

@@ -18,6 +18,7 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.project import load_pipelines
 from arrow_ingest_tests.cli_project import CliProject, cli_project
+from arrow_ingest_tests.worlds import World
 
 MakeTopic = Callable[..., str]
 
@@ -25,6 +26,18 @@ MakeTopic = Callable[..., str]
 @pytest.fixture
 def project(tmp_path: Path, broker: EmbeddedBroker, topic: MakeTopic) -> CliProject:
     return cli_project(tmp_path, broker.bootstrap_servers, clicks=topic(partitions=2))
+
+
+@pytest.fixture
+def anywhere(world: World) -> CliProject:
+    """The same project in every world."""
+    return cli_project(
+        world.tmp_path,
+        world.bootstrap_servers,
+        catalog=world.catalog,
+        data_path=world.data_path,
+        clicks=world.new_topic(2),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,33 +59,32 @@ def produced(project: CliProject, batches: int, *arguments: str) -> int:
 
 
 def test_what_is_produced_is_drained_and_seen_by_status_and_sql(
-    project: CliProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    anywhere: CliProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path / "src")
-    assert "nothing committed yet" in project.run("status").stdout
+    assert "nothing committed yet" in anywhere.run("status").stdout
 
     poison = tmp_path / "poison"
     poison.write_bytes(b"not Arrow")
-    assert produced(project, 6, "--days", "2", "--payload-file", str(poison)) == 120
-    [before] = project.json("status")
+    assert produced(anywhere, 6, "--days", "2", "--payload-file", str(poison)) == 120
+    [before] = anywhere.json("status")
     assert (before["committed"], before["lag"]) == (False, 7)
 
-    drain = project.run("drain", "--json")
+    drain = anywhere.run("drain", "--json")
     assert "flushed batch rows=120 " in drain.stderr
     [lane] = json.loads(drain.stdout)["lanes"]
-    assert (tmp_path / "lake" / "catalog.sqlite").exists()
     assert (lane["messages"], lane["rows"], lane["dead_letters"], lane["error"]) == (7, 120, 1, None)
-    [status] = project.json("status")
+    [status] = anywhere.json("status")
     assert (status["committed"], status["lag"], status["lanes"][0]["suspended"]) == (True, 0, None)
     assert sum(partition["next"] for partition in status["partitions"]) == 7
     assert status["commits"][0]["snapshot_id"] == lane["snapshot_id"]
-    assert "caught up" in project.run("status").stdout
+    assert "caught up" in anywhere.run("status").stdout
 
-    assert project.json("sql", "SELECT count(*) AS n, min(timestamp) < now() AS past FROM clicks") == [
+    assert anywhere.json("sql", "SELECT count(*) AS n, min(timestamp) < now() AS past FROM clicks") == [
         {"n": 120, "past": True}
     ]
-    assert project.json("sql", "SELECT sum(rows)::INT AS n FROM arrow_ingest.commits") == [{"n": 120}]
-    assert "120" in project.run("sql", "SELECT count(*) FROM lake.main.clicks").stdout
+    assert anywhere.json("sql", "SELECT sum(rows)::INT AS n FROM arrow_ingest.commits") == [{"n": 120}]
+    assert "120" in anywhere.run("sql", "SELECT count(*) FROM lake.main.clicks").stdout
 
 
 def test_a_second_drain_commits_nothing_and_says_so(drained: CliProject) -> None:
@@ -116,19 +128,19 @@ def test_sql_without_a_lake_is_unreachable(project: CliProject) -> None:
     assert "there is no lake" in project.run("sql", "SELECT 1", exit_code=3).stderr
 
 
-def test_verify_proves_what_is_committed_and_finds_what_is_gone(project: CliProject) -> None:
-    assert "nothing committed yet" in project.run("verify").stdout
-    produced(project, 2)
-    project.run("drain")
-    [report] = project.json("verify", "--full")
+def test_verify_proves_what_is_committed_and_finds_what_is_gone(anywhere: CliProject, world: World) -> None:
+    assert "nothing committed yet" in anywhere.run("verify").stdout
+    produced(anywhere, 2)
+    anywhere.run("drain")
+    [report] = anywhere.json("verify", "--full")
     assert (report["ok"], report["broker_asked"], report["findings"]) == (True, True, [])
     assert (report["messages"], report["rows"]) == (2, 40)
-    [later] = project.json("verify", "--since", str(report["snapshot"]))
+    [later] = anywhere.json("verify", "--since", str(report["snapshot"]))
     assert (later["ok"], later["messages"]) == (True, 0)
-    next(project.folder.rglob("*.parquet")).unlink()
-    [report] = project.json("verify", "clicks", exit_code=1)
+    world.data_files()[0].unlink()
+    [report] = anywhere.json("verify", "clicks", exit_code=1)
     assert [finding["code"] for finding in report["findings"]] == ["file_missing"]
-    assert "ERROR file_missing: " in project.run("verify", exit_code=1).stdout
+    assert "ERROR file_missing: " in anywhere.run("verify", exit_code=1).stdout
 
 
 def test_inspect_shows_rows_columns_partitions_and_ddl_of_the_topics_last_messages(project: CliProject) -> None:
@@ -141,6 +153,7 @@ def test_inspect_shows_rows_columns_partitions_and_ddl_of_the_topics_last_messag
     assert outcomes[1]["ddl"] == []
     assert not (project.folder / "lake").exists()
     project.run("drain")
+    assert (project.folder / "lake" / "catalog.sqlite").exists()
     assert project.json("inspect")[0]["ddl"] == []
     assert "ALTER" not in project.run("inspect").stdout
 

@@ -14,8 +14,9 @@ from arrow_ingest.components.alert_sensor import build_alert_sensor
 from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, Check, Names
 from arrow_ingest.components.pipeline_definitions import pipeline_definitions
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.demo.broker import EmbeddedBroker, free_port
+from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.pipeline import interventions
+from arrow_ingest.stack.child import free_port
 from arrow_ingest_tests.alert_receiver import AlertReceiver, alert_receiver
 from arrow_ingest_tests.dagster_home import instance_in
 from arrow_ingest_tests.test_dagster_runs import THREE_DAYS, pipeline, send, send_garbage, supervised_run

@@ -9,8 +9,9 @@ import pytest
 from arrow_ingest.components.lane_sensor import Memory, build_lane_sensor
 from arrow_ingest.components.names import LANE_STATE_TAG, Names
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.demo.broker import EmbeddedBroker, free_port
+from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.stack.child import free_port
 from arrow_ingest_tests.dagster_home import instance_in
 
 PARTITIONS = 4

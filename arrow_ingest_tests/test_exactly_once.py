@@ -3,8 +3,6 @@
 import signal
 import threading
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,14 +12,13 @@ from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import Point
 from arrow_ingest_tests.lake_contents import (
-    PARTITIONS,
     assert_holds_exactly,
     assert_verified,
     drain_in_a_process,
     drained,
-    pipeline,
     produce,
 )
+from arrow_ingest_tests.worlds import World
 
 MESSAGES = 24
 
@@ -32,8 +29,8 @@ def generator() -> EventGenerator:
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: Any, topic: Any, catalog: str) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog)
+def config(world: World) -> PipelineConfig:
+    return world.pipeline()
 
 
 def test_every_row_arrives_once_at_its_place(config: PipelineConfig, generator: EventGenerator) -> None:

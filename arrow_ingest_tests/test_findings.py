@@ -33,6 +33,7 @@ from arrow_ingest_tests.lake_contents import (
     produce,
     query,
 )
+from arrow_ingest_tests.worlds import World
 
 
 @pytest.fixture
@@ -41,8 +42,8 @@ def generator() -> EventGenerator:
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any, catalog: str) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog)
+def config(world: World) -> PipelineConfig:
+    return world.pipeline()
 
 
 @pytest.fixture
@@ -90,15 +91,9 @@ def test_poison_becomes_one_dead_letter_whole_and_the_good_ones_go_on(
 
 
 def test_dead_letters_over_the_budget_suspend_the_lane_until_it_is_resumed(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any, catalog: str, generator: EventGenerator
+    world: World, generator: EventGenerator
 ) -> None:
-    config = pipeline(
-        tmp_path,
-        broker.bootstrap_servers,
-        topic(partitions=PARTITIONS),
-        catalog=catalog,
-        dead_letters={"max_per_run": 2, "max_share": 0.1},
-    )
+    config = world.pipeline(dead_letters={"max_per_run": 2, "max_share": 0.1})
     produce(config, generator, range(4))
     for _ in range(3):
         send_payload(config, b"poison", partition=0)
@@ -215,16 +210,8 @@ def test_an_offset_that_is_gone_with_its_topic_is_told_as_the_topic_made_again(
     assert told.value.reason is SuspendReason.TOPIC_RECREATED
 
 
-def test_a_topic_made_again_goes_on_by_itself_where_the_yaml_says_so(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any, catalog: str, generator: EventGenerator
-) -> None:
-    config = pipeline(
-        tmp_path,
-        broker.bootstrap_servers,
-        topic(partitions=PARTITIONS),
-        catalog=catalog,
-        on_topic_recreated="new_generation",
-    )
+def test_a_topic_made_again_goes_on_by_itself_where_the_yaml_says_so(world: World, generator: EventGenerator) -> None:
+    config = world.pipeline(on_topic_recreated="new_generation")
     produce(config, generator, range(4))
     drained(config)
     make_topic_again(config)

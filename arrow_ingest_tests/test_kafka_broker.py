@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from arrow_ingest.demo.broker import EmbeddedBroker, is_listening
+from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import BrokerUnavailable, MissingPart
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.stack.child import is_listening
 from arrow_ingest_tests.kafka_records import kafka_config, wait_for
 
 

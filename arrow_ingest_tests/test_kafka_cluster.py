@@ -10,7 +10,9 @@ from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import BrokerUnavailable, ConfigError, TopicMissing
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.librdkafka import Code
 from arrow_ingest_tests.kafka_records import kafka_config, send, wait_for
+from arrow_ingest_tests.mock_cluster import OFFSET_COMMIT, OFFSET_FETCH, MockCluster
 
 
 @pytest.fixture
@@ -102,3 +104,36 @@ def test_a_refused_login_names_the_settings(kafka: KafkaConfig) -> None:
 def test_a_property_that_librdkafka_refuses_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"no\.such"):
         Cluster(kafka_config("127.0.0.1:1", "t", {"no.such": "1"}))
+
+
+@pytest.mark.parametrize(
+    "code", [Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR]
+)
+def test_a_group_that_moves_to_another_broker_is_asked_for_again(code: Code) -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 3)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
+            cluster.mirror("g", {0: 5})
+            mock.answer_with(OFFSET_FETCH, code, code)
+            assert cluster.mirrored("g") == {0: 5}
+
+
+def test_a_group_that_keeps_moving_is_an_error_that_passes() -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        moving = [int(Code.NOT_COORDINATOR)] * 100
+        mock.answer_with(OFFSET_FETCH, *moving)
+        mock.answer_with(OFFSET_COMMIT, *moving)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t"), timeout_seconds=0.5) as cluster:
+            with pytest.raises(BrokerUnavailable):
+                cluster.mirrored("g")
+            with pytest.raises(BrokerUnavailable):
+                cluster.mirror("g", {0: 1})
+
+
+def test_a_group_that_one_may_not_read_names_the_setting() -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        mock.answer_with(OFFSET_FETCH, Code.GROUP_AUTHORIZATION_FAILED)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster, pytest.raises(ConfigError, match="group"):
+            cluster.mirrored("g")

@@ -10,7 +10,7 @@ import pytest
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import CatalogUnavailable, StatementRefused
-from arrow_ingest.lake.session import Lake, data_root, open_lake
+from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest_tests.lake_writers import DAY, let_go, pipeline, start_python
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -20,13 +20,14 @@ INSERT_IN_LOCAL_TIME = """
 import sys
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake import session
+from arrow_ingest.lake.store import store_of
 from arrow_ingest.lake.engine import connected
 lake = LakeConfig(catalog=sys.argv[1], data_path=sys.argv[2], table="t")
 catalog = session.catalog_of(lake)
 connection = connected((*catalog.extensions, "ducklake"))
 if sys.argv[3] == "local":
     connection.execute("RESET TimeZone")
-connection.execute(session._attach_text(catalog, session._data_path(lake), read_only=False))
+connection.execute(session._attach_text(catalog, store_of(lake).root, read_only=False))
 connection.execute("INSERT INTO lake.main.t VALUES (TIMESTAMPTZ '2026-11-04 02:00:00+00', 1)")
 """
 
@@ -50,7 +51,7 @@ def make(lake: Lake, columns: str = "ts TIMESTAMPTZ, x BIGINT", *, by_day: bool 
 
 def write(config: LakeConfig, path: str, **columns: list[object]) -> str:
     """A file below the table's folder with one row; ``ts`` is DAY unless given."""
-    file = data_root(config) / "main" / "t" / path
+    file = Path(config.data_path) / "main" / "t" / path
     file.parent.mkdir(parents=True, exist_ok=True)
     times = pa.array(columns.pop("ts", [DAY]), pa.timestamp("us", "UTC"))
     pq.write_table(pa.table({"ts": times, **columns}), file)
@@ -134,7 +135,7 @@ def test_timestamptz_is_partitioned_in_the_sessions_time_zone(
     make(lake)
     monkeypatch.setenv("TZ", "America/Los_Angeles")
     let_go(start_python(INSERT_IN_LOCAL_TIME, config.lake.catalog, config.lake.data_path, zone))
-    assert [path.parent.name for path in data_root(config.lake).rglob("*.parquet")] == [f"day={day}"]
+    assert [path.parent.name for path in Path(config.lake.data_path).rglob("*.parquet")] == [f"day={day}"]
 
 
 def test_days_are_pruned_by_time(lake: Lake, config: PipelineConfig) -> None:

@@ -1,7 +1,6 @@
 """Several lanes of one topic, and their number changed: beside idle lanes, beside a run, and back."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ from arrow_ingest_tests.lake_contents import (
     assert_holds_exactly,
     assert_verified,
     drained,
-    pipeline,
     produce,
     query,
 )
+from arrow_ingest_tests.worlds import World
 
 
 @pytest.fixture
@@ -29,8 +28,8 @@ def generator() -> EventGenerator:
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: Any, topic: Any, catalog: str) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog, lanes=2)
+def config(world: World) -> PipelineConfig:
+    return world.pipeline(lanes=2)
 
 
 def with_lanes(config: PipelineConfig, lanes: int) -> PipelineConfig:

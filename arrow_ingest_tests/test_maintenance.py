@@ -18,7 +18,7 @@ from arrow_ingest.lake.findings import Code
 from arrow_ingest.lake.ledger import commits_since, partition_totals
 from arrow_ingest.lake.maintenance.report import MaintenanceReport, Outcome, StepReport
 from arrow_ingest.lake.maintenance.run import maintain
-from arrow_ingest.lake.session import Lake, data_root
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.tables import INLINED_ROWS
 from arrow_ingest.maintenance_settings import Step
 from arrow_ingest_tests.drained_lake import ROWS, TABLE, Drained
@@ -80,7 +80,7 @@ def rows(lake: Lake, at: int | None = None) -> pa.Table:
 
 
 def files_on_disk(config: PipelineConfig) -> dict[str, int]:
-    root = data_root(config.lake)
+    root = Path(config.lake.data_path)
     return {str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*.parquet")}
 
 
@@ -145,7 +145,7 @@ def test_merging_leaves_the_newest_day_alone(drained: Drained) -> None:
 def test_merged_files_are_compressed_as_the_yaml_says(drained: Drained) -> None:
     maintained(drained.config, Step.MERGE)
     (path,) = {name for name in files_on_disk(drained.config) if "/day=4/ducklake-" in name}
-    file = data_root(drained.config.lake) / path
+    file = Path(drained.config.lake.data_path) / path
     (codecs,) = drained.lake.execute("SELECT DISTINCT compression FROM parquet_metadata(?)", [str(file)])
     assert codecs == ("ZSTD",)
 
@@ -233,7 +233,7 @@ def test_our_own_tables_stay_in_the_catalog_and_shrink(drained: Drained) -> None
 
 def orphan(drained: Drained, name: str, *, days: float) -> Path:
     """A file of so many days in the table's folder that no snapshot knows."""
-    path = data_root(drained.config.lake) / "main" / "events" / "year=2026" / "month=11" / "day=4" / name
+    path = Path(drained.config.lake.data_path) / "main" / "events" / "year=2026" / "month=11" / "day=4" / name
     path.write_bytes(b"PAR1")
     at = datetime.now(UTC).timestamp() - days * 86_400
     os.utime(path, (at, at))
@@ -251,7 +251,7 @@ def test_only_old_files_of_our_own_names_are_orphans(drained: Drained) -> None:
         orphan(drained, "export.parquet", days=800),
         orphan(drained, f"lane-0-{uuid.uuid4()}-0.parquet.bak", days=800),
     ]
-    table = [data_root(drained.config.lake) / name for name in files_on_disk(drained.config) if "lane-0" in name]
+    table = [Path(drained.config.lake.data_path) / name for name in files_on_disk(drained.config) if "lane-0" in name]
     for path in table:
         if path not in removed and path not in kept:
             os.utime(path, (0, 0))
@@ -292,7 +292,9 @@ def test_of_several_pipelines_the_one_that_keeps_most_counts(tmp_path: Path, dra
 
 
 def test_a_step_that_fails_keeps_the_others_from_nothing(drained: Drained) -> None:
-    broken = data_root(drained.config.lake) / next(name for name in files_on_disk(drained.config) if "/day=4/" in name)
+    broken = Path(drained.config.lake.data_path) / next(
+        name for name in files_on_disk(drained.config) if "/day=4/" in name
+    )
     broken.write_bytes(broken.read_bytes()[:100])
     report = maintain(drained.config, run_id="maintenance", now=LATER, only=(Step.MERGE, Step.ROTATE))
     assert not report.ok

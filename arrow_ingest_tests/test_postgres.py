@@ -19,9 +19,11 @@ from arrow_ingest.lake.commit import Committer, MicroBatch
 from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.engine_errors import is_conflict
 from arrow_ingest.lake.ledger import commits_since
-from arrow_ingest.lake.session import Lake, data_root, open_lake
+from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.sql import attach
+from arrow_ingest.lake.store import store_of
 from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import LaneState, Point
 from arrow_ingest_tests import lake_writers
 from arrow_ingest_tests.lake_contents import (
@@ -35,7 +37,6 @@ from arrow_ingest_tests.lake_contents import (
     query,
 )
 from arrow_ingest_tests.lake_writers import DAY, EVENTS, let_go, micro_batch, new_lane, plan, stage, start_python
-from arrow_ingest_tests.postgres import PostgresServer
 from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
 
 pytestmark = pytest.mark.postgres
@@ -282,7 +283,7 @@ def test_lost_commit_or_answer_leaves_the_lake_whole(
 
 def attached(lake: LakeConfig) -> duckdb.DuckDBPyConnection:
     connection = connected((*catalog_of(lake).extensions, "ducklake"))
-    connection.execute(attach(catalog_of(lake).target, {"DATA_PATH": f"{data_root(lake)}/"}))
+    connection.execute(attach(catalog_of(lake).target, {"DATA_PATH": store_of(lake).root}))
     return connection
 
 

@@ -9,11 +9,12 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 import arrow_ingest
-from arrow_ingest.demo.broker import EmbeddedBroker, free_port
+from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import DeliveryFailed, RowTooLarge
 from arrow_ingest.producer.arrow import Acknowledged, ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.producer.produce import produce_events
+from arrow_ingest.stack.child import free_port
 from arrow_ingest_tests.test_producer_events import NOW
 
 Topic = Callable[..., str]

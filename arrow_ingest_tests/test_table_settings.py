@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.table_shape import DEFAULT_METADATA_COLUMNS
 from arrow_ingest.values import Reason
 from arrow_ingest_tests.dagster_home import instance_in
-from arrow_ingest_tests.lake_contents import assert_verified, drained, pipeline, query
+from arrow_ingest_tests.lake_contents import assert_verified, drained, query
+from arrow_ingest_tests.worlds import World
 
 AT = "2026-11-04T02:30:00Z"
 Configured = Callable[..., PipelineConfig]
 
 
 @pytest.fixture
-def configured(tmp_path: Path, broker: Any, topic: Any) -> Configured:
-    return lambda **settings: pipeline(tmp_path, broker.bootstrap_servers, topic(), **settings)
+def configured(world: World) -> Configured:
+    return partial(world.pipeline, partitions=1)
 
 
 @pytest.fixture

@@ -10,14 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.lake.ledger import partition_totals
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import Point
 from arrow_ingest_tests.lake_contents import (
-    PARTITIONS,
     assert_holds_exactly,
     assert_verified,
     drain_in_a_process,
@@ -26,6 +24,7 @@ from arrow_ingest_tests.lake_contents import (
     produce,
     query,
 )
+from arrow_ingest_tests.worlds import World
 
 MESSAGES = 24
 DAYS = (20761, None, -735160, 20762, -703383)
@@ -38,8 +37,8 @@ def generator() -> EventGenerator:
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), writer="insert")
+def config(world: World) -> PipelineConfig:
+    return world.pipeline(writer="insert")
 
 
 def send(config: PipelineConfig, *batches: pa.RecordBatch) -> None:
@@ -70,7 +69,7 @@ def test_kill_at_labelled_point_loses_and_repeats_nothing(
 
 
 def test_ledger_and_receipts_know_rows_files_and_bytes_of_each_partition(
-    config: PipelineConfig, generator: EventGenerator
+    world: World, config: PipelineConfig, generator: EventGenerator
 ) -> None:
     produce(config, generator, range(MESSAGES))
     commits = drained(config)
@@ -81,7 +80,7 @@ def test_ledger_and_receipts_know_rows_files_and_bytes_of_each_partition(
         "FROM lake.main.events GROUP BY 1",
     ).to_pylist()
     assert totals(config) == {row["day"]: (row["n"], row["files"]) for row in found}
-    files = list((Path(config.lake.data_path) / "main" / "events").rglob("*.parquet"))
+    files = world.data_files()
     assert sum(receipt.bytes_on_disk for receipt in commits) == sum(file.stat().st_size for file in files)
     assert sum(receipt.files for receipt in commits) == len(files)
 
@@ -111,13 +110,8 @@ def test_columns_that_hide_the_names_of_files_cost_only_their_count(config: Pipe
     assert_verified(config)
 
 
-def test_memory_over_its_bound_is_committed_before_the_flush_is_due(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any, generator: EventGenerator
-) -> None:
-    config = pipeline(
-        tmp_path,
-        broker.bootstrap_servers,
-        topic(partitions=PARTITIONS),
+def test_memory_over_its_bound_is_committed_before_the_flush_is_due(world: World, generator: EventGenerator) -> None:
+    config = world.pipeline(
         writer="insert",
         flush={"max_bytes": "1MiB", "max_age_seconds": 3600},
         limits={"max_message_bytes": "1MiB"},

@@ -2,12 +2,9 @@
 
 import gc
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.kafka.consumer import Consumer
 from arrow_ingest.kafka.message import Message
 from arrow_ingest.lake.conform import Stamp
@@ -16,7 +13,8 @@ from arrow_ingest.pipeline.rows import MessageRows, rows_of
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import CopyCause, Position
 from arrow_ingest_tests.kafka_records import librdkafka_threads, wait_for
-from arrow_ingest_tests.lake_contents import drained, pipeline, produce
+from arrow_ingest_tests.lake_contents import drained, produce
+from arrow_ingest_tests.worlds import World
 
 UNTOUCHED = ["uuid", "event", "distinct_id", "team_id", "project_id", "properties", "elements_chain"]
 """The default pipeline casts `timestamp`; all other columns are to stay where they are."""
@@ -35,10 +33,8 @@ def data_addresses(column: pa.Array) -> list[int]:
     return [buffer.address for buffer in column.buffers() if buffer is not None and buffer.size]
 
 
-def test_untouched_columns_lie_in_the_receive_buffer_until_the_table_goes(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any
-) -> None:
-    config = pipeline(tmp_path, broker.bootstrap_servers, topic())
+def test_untouched_columns_lie_in_the_receive_buffer_until_the_table_goes(world: World) -> None:
+    config = world.pipeline(partitions=1)
     produce(config, GENERATOR, range(1), partitions=1, rows=1_000)
     before = librdkafka_threads()
     consumer = Consumer(
@@ -66,10 +62,8 @@ def test_untouched_columns_lie_in_the_receive_buffer_until_the_table_goes(
     wait_for(lambda: librdkafka_threads() == before)
 
 
-def test_a_drain_of_uncompressed_messages_copies_nothing_but_the_declared_cast(
-    tmp_path: Path, broker: EmbeddedBroker, topic: Any
-) -> None:
-    config = pipeline(tmp_path, broker.bootstrap_servers, topic())
+def test_a_drain_of_uncompressed_messages_copies_nothing_but_the_declared_cast(world: World) -> None:
+    config = world.pipeline(partitions=1)
     produce(config, GENERATOR, range(4), partitions=1, rows=1_000)
     receipts = drained(config)
     assert sum(receipt.bytes_received for receipt in receipts) > 4_000_000

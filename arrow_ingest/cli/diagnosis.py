@@ -75,7 +75,7 @@ def check_installation() -> Iterator[Check]:
 
 
 def check_pipeline(config: PipelineConfig) -> Iterator[Check]:
-    """Broker, topic and rights, then extensions, catalog and data path. Nothing is changed or left behind."""
+    """Broker, topic and rights, then extensions, catalog and data path; what `doctor` says is left behind."""
     yield from _check_kafka(config)
     yield from _check_lake(config)
 
@@ -159,7 +159,7 @@ def _check_lake(config: PipelineConfig) -> Iterator[Check]:
         "data path",
         lambda: f"{probe_data_path(lake)} can be written",
         "lake.data_path",
-        "name a folder that this user may write, on a disk with space",
+        "name a folder that this user may write, on a disk with space, or a bucket that its keys may write to",
     )
 
 

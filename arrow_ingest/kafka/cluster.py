@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -27,6 +28,12 @@ from arrow_ingest.kafka.properties import admin_properties
 from arrow_ingest.values import TopicState
 
 log = logging.getLogger(__name__)
+
+COORDINATOR_MOVES = frozenset({Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR})
+"""A consumer group is about to have another broker. Passes within seconds."""
+
+MOVING_SECONDS = 0.1
+"""How long until such a group is asked for again."""
 
 NOT_FOUND = -1
 """What a broker answers for a time after the last record."""
@@ -83,20 +90,22 @@ class Cluster:
         return found_or_end(at, self._offsets(partitions, OffsetSpec.latest(), deadline))
 
     def mirrored(self, group: str) -> dict[int, int]:
-        """The group's offsets of this topic: the copy for monitors, which may lag behind the lake or be missing."""
-        wanted = [ConsumerGroupTopicPartitions(group)]
-        answers = self._ask(
-            f"reading the offsets of group {group}",
-            lambda seconds: self._admin.list_consumer_group_offsets(wanted, request_timeout=seconds),
-            self._deadline(),
-            absent=Code.GROUP_ID_NOT_FOUND,
-        )
-        return {
-            entry.partition: entry.offset
-            for answer in answers.values()
-            for entry in answer.topic_partitions
-            if entry.topic == self._kafka.topic and entry.offset >= 0
-        }
+        """The group's offsets of this topic: the copy for monitors, which may lag behind the lake or be missing.
+
+        By a consumer, which joins nothing: librdkafka's admin client has no group, and a broker that answers it "not
+        coordinator" (the group's first request ever, or its broker has just changed) ends the process with a
+        segmentation fault (librdkafka 2.16, issue 5040).
+        """
+        properties: dict[str, Any] = {**admin_properties(self._kafka), "group.id": group, "error_cb": self._note}
+        consumer = Consumer(properties, logger=log)
+        try:
+            found = self._committed(consumer, self._deadline())
+        except KafkaException as error:
+            consumer.poll(0)  # hands over what the connection met
+            raise self._wrapped(f"reading the offsets of group {group}", _kafka_error(error)) from error
+        finally:
+            consumer.close()
+        return {entry.partition: entry.offset for entry in found if entry.offset >= 0}
 
     def mirror(self, group: str, offsets: Mapping[int, int]) -> None:
         """Set the group's offsets, so that ordinary Kafka tools show the lag."""
@@ -134,6 +143,23 @@ class Cluster:
             self._deadline(),
         )
 
+    def _committed(self, consumer: Consumer, deadline: float) -> list[TopicPartition]:
+        """The group's offsets, asked again while the group is on its way to another broker, until the deadline."""
+        self._faults.clear()
+        topic = self._kafka.topic
+        partitions = consumer.list_topics(topic, timeout=max(deadline - time.monotonic(), 0.1)).topics[topic].partitions
+        wanted = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+        while True:
+            try:
+                return consumer.committed(wanted, timeout=max(deadline - time.monotonic(), 0.1))
+            except KafkaException as error:
+                code = _kafka_error(error).code()
+                if code == Code.GROUP_ID_NOT_FOUND:
+                    return []
+                if code not in COORDINATOR_MOVES or time.monotonic() > deadline:
+                    raise
+            time.sleep(MOVING_SECONDS)
+
     def _describe(self, deadline: float) -> tuple[str, tuple[int, ...]]:
         topics = TopicCollection([self._kafka.topic])
         answers = self._ask(
@@ -163,10 +189,8 @@ class Cluster:
         doing: str,
         request: Callable[[float], Mapping[Any, Future[Any]]],
         deadline: float,
-        *,
-        absent: Code | None = None,
     ) -> dict[Any, Any]:
-        """Send a request and wait for all its answers; an answer with the code ``absent`` is left out.
+        """Send a request and wait for all its answers.
 
         librdkafka ends a request at its own timeout; the future's is for a client that does not even do that.
         """
@@ -175,11 +199,7 @@ class Cluster:
         try:
             futures = request(max(deadline - time.monotonic(), 0.1))
             for name, future in futures.items():
-                try:
-                    answers[name] = future.result(max(deadline - time.monotonic(), 0.1) + 1.0)
-                except KafkaException as error:
-                    if _kafka_error(error).code() != absent:
-                        raise
+                answers[name] = future.result(max(deadline - time.monotonic(), 0.1) + 1.0)
         except KafkaException as error:
             raise self._wrapped(doing, _kafka_error(error)) from error
         except FutureTimeout as error:
@@ -191,7 +211,7 @@ class Cluster:
         code, detail = error.code(), error.str()
         if code == Code.UNKNOWN_TOPIC_OR_PART:
             return TopicMissing(self._kafka.topic, self._kafka.bootstrap_servers)
-        is_passing = code < 0 or error.retriable()
+        is_passing = code < 0 or code in COORDINATOR_MOVES or error.retriable()
         if is_passing or code in SETTINGS_TO_BLAME:
             self._admin.poll(0)
             return unreachable(self._kafka, doing, [Fault(code, detail), *self._faults])

@@ -29,7 +29,10 @@ _LOGIN = "sasl.mechanism, sasl.username and sasl.password"
 SETTINGS_TO_BLAME = {
     Code.AUTHENTICATION: f"the login was refused: check {_LOGIN}",
     Code.SASL_AUTHENTICATION_FAILED: f"the login was refused: check {_LOGIN}",
-    Code.SSL: "no TLS connection: check security.protocol, ssl.ca.location and ssl.certificate.location",
+    Code.SSL: (
+        "no TLS connection: check security.protocol, ssl.ca.location and ssl.certificate.location, and that the names "
+        "in kafka.bootstrap_servers are those in the brokers' certificates"
+    ),
     Code.TOPIC_AUTHORIZATION_FAILED: "the user of sasl.username may not Read and Describe the topic",
     Code.GROUP_AUTHORIZATION_FAILED: "the user of sasl.username may not Read the consumer group",
     Code.CLUSTER_AUTHORIZATION_FAILED: "the user of sasl.username may not Describe the cluster",

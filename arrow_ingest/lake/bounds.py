@@ -55,7 +55,7 @@ def _temporal_leaves(column: pa.Array) -> Iterator[pa.Array]:
     """The dates and timestamps of a column, without those that lie under a null parent."""
     if column.type in _BOUNDS:
         yield column
-    elif not _is_temporal(column.type):
+    elif not is_bounded(column.type):
         return
     elif isinstance(column, pa.MapArray):
         yield from _temporal_leaves(column.cast(pa.list_(pa.struct([column.type.key_field, column.type.item_field]))))
@@ -67,6 +67,6 @@ def _temporal_leaves(column: pa.Array) -> Iterator[pa.Array]:
 
 
 @lru_cache(maxsize=4096)
-def _is_temporal(kind: pa.DataType) -> bool:
-    """Whether a storable type is or holds a date or a timestamp."""
-    return kind in _BOUNDS or any(_is_temporal(kind.field(i).type) for i in range(kind.num_fields))
+def is_bounded(kind: pa.DataType) -> bool:
+    """Whether a storable type is or holds a date or a timestamp, so that `bounded` may refuse values of it."""
+    return kind in _BOUNDS or any(is_bounded(kind.field(i).type) for i in range(kind.num_fields))

@@ -26,6 +26,7 @@ from arrow_ingest.errors import (
 from arrow_ingest.lake import ledger
 from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.dead_letters import dead_letter_table
+from arrow_ingest.lake.engine import CATALOG_THREADS
 from arrow_ingest.lake.lanes import move_lane
 from arrow_ingest.lake.ledger import LedgerRow
 from arrow_ingest.lake.new_rows import NewRows, add_files
@@ -115,11 +116,13 @@ class Committer:
 
     Args:
         lane_lock: looked at before each transaction; None: the caller relies on the fence alone.
+        threads: of its session; more than the default only where DuckDB writes the rows itself.
     """
 
-    def __init__(self, lake: LakeConfig, lane_lock: LaneLock | None = None) -> None:
+    def __init__(self, lake: LakeConfig, lane_lock: LaneLock | None = None, *, threads: int = CATALOG_THREADS) -> None:
         self._config = lake
         self._lane_lock = lane_lock
+        self._threads = threads
         self._lake: Lake | None = None
         self._is_unanswered = False
 
@@ -201,7 +204,7 @@ class Committer:
 
     def _session(self) -> Lake:
         if self._lake is None:
-            self._lake = open_lake(self._config)
+            self._lake = open_lake(self._config, threads=self._threads)
         return self._lake
 
 

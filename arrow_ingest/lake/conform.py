@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from arrow_ingest.lake.bounds import bounded
+from arrow_ingest.lake.bounds import bounded, is_bounded
 from arrow_ingest.lake.instants import instants_or_null, to_instants
 from arrow_ingest.lake.retype import retyped
 from arrow_ingest.lake.schema import METADATA_TYPES, TablePlan
@@ -57,15 +57,13 @@ class Stamp:
     def _value(self, name: str) -> pa.Scalar:
         if name == "_kafka_timestamp":
             return instant_of_message(self.timestamp_ms)
-        values: dict[str, Callable[[], object]] = {
-            "_inserted_at": lambda: self.inserted_at,
-            "_kafka_generation": lambda: self.generation,
-            "_kafka_partition": lambda: self.partition,
-            "_kafka_offset": lambda: self.offset,
-            "_kafka_key": self.key,
-            "_kafka_headers": lambda: [{"key": key, "value": value} for key, value in self.headers()],
-        }
-        return pa.scalar(values[name](), METADATA_TYPES[name])
+        if name == "_kafka_key":
+            value: object = self.key()
+        elif name == "_kafka_headers":
+            value = [{"key": key, "value": value} for key, value in self.headers()]
+        else:
+            value = getattr(self, name.removeprefix("_kafka_").removeprefix("_"))
+        return pa.scalar(value, METADATA_TYPES[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,24 @@ class Conformed:
     nulled: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How messages of one schema fill one column of the target.
+
+    Args:
+        metadata: the folded name, if it is a metadata column.
+        source: the message's column; None: NULL in every row.
+        change: what gives it the column's type; None: it has it, and no value of it can be refused.
+        cause: why bytes are written anew, if they are.
+    """
+
+    field: pa.Field
+    metadata: str | None = None
+    source: int | None = None
+    change: Callable[[pa.Array], pa.Array] | None = None
+    cause: CopyCause = CopyCause.WIDENED
+
+
 def conform(batch: pa.RecordBatch, plan: TablePlan, stamp: Stamp, *, first_row: int) -> Conformed | Rejection:
     """Bring one record batch to ``plan.target``; the plan has been extended by the batch's schema.
 
@@ -90,25 +106,26 @@ def conform(batch: pa.RecordBatch, plan: TablePlan, stamp: Stamp, *, first_row: 
     """
     columns: list[pa.Array] = []
     copies: dict[CopyCause, int] = {}
-    nulled = 0
-    for field, source in zip(plan.target, plan.sources(batch.schema), strict=True):
-        if (name := fold(field.name)) in METADATA_TYPES:
-            if stamp.repeated_bytes(name, batch.num_rows) > plan.max_repeated_bytes:
-                return _too_large(name, batch.num_rows)
-            columns.append(stamp.column(name, batch.num_rows, first_row))
-        elif source is None:
-            columns.append(pa.nulls(batch.num_rows, field.type))
+    nulled, rows, schema = 0, batch.num_rows, batch.schema
+    for route in plan.routed(schema, lambda: _routes(plan, schema)):
+        if route.metadata is not None:
+            if stamp.repeated_bytes(route.metadata, rows) > plan.max_repeated_bytes:
+                return _too_large(route.metadata, rows)
+            columns.append(stamp.column(route.metadata, rows, first_row))
+        elif route.source is None:
+            columns.append(pa.nulls(rows, route.field.type))
+        elif route.change is None:
+            columns.append(batch.column(route.source))
         else:
-            received = batch.column(source)
-            change, cause = _change(received, field, plan)
-            fitting = _attempt(change, received, field, first_row)
+            received = batch.column(route.source)
+            fitting = _attempt(route.change, received, route.field, first_row)
             if isinstance(fitting, Rejection):
                 return fitting
             columns.append(fitting)
-            if change is _cast_or_null:
+            if route.change is _cast_or_null:
                 nulled += fitting.null_count - _decoded(received).null_count
             if fitting is not received:
-                copies[cause] = copies.get(cause, 0) + new_bytes(fitting, received)
+                copies[route.cause] = copies.get(route.cause, 0) + new_bytes(fitting, received)
     return Conformed(pa.RecordBatch.from_arrays(columns, schema=plan.target), Copies(copies), nulled)
 
 
@@ -134,17 +151,28 @@ def new_bytes(written: pa.Array, received: pa.Array) -> int:
     return sum(buffer.size for buffer in written.buffers() if buffer is not None and buffer.address not in shared)
 
 
-def _change(received: pa.Array, field: pa.Field, plan: TablePlan) -> tuple[Callable[[pa.Array], pa.Array], CopyCause]:
-    """How to give a column its type in the table, and why bytes are written anew if they are."""
-    is_cast = plan.is_declared_cast(field.name) and not pa.types.is_null(received.type)
+def _routes(plan: TablePlan, incoming: pa.Schema) -> tuple[_Route, ...]:
+    """Decided once per schema, since asking types and names costs more than handing ordinary columns on."""
+    return tuple(
+        _route(plan, field, None if source is None else incoming.field(source).type, source)
+        for field, source in zip(plan.target, plan.sources(incoming), strict=True)
+    )
+
+
+def _route(plan: TablePlan, field: pa.Field, received: pa.DataType | None, source: int | None) -> _Route:
+    if (name := fold(field.name)) in METADATA_TYPES:
+        return _Route(field, metadata=name)
+    if received is None:
+        return _Route(field)
+    is_cast = plan.is_declared_cast(field.name) and not pa.types.is_null(received)
     if is_cast and plan.nulls_failed_casts:
-        return _cast_or_null, CopyCause.CAST
-    if received.type == field.type:
-        return bounded, CopyCause.WIDENED
+        return _Route(field, None, source, _cast_or_null, CopyCause.CAST)
+    if received == field.type:
+        return _Route(field, None, source, bounded if is_bounded(received) else None)
     if is_cast:
-        return _cast_declared, CopyCause.CAST
-    cause = CopyCause.DICTIONARY if pa.types.is_dictionary(received.type) else CopyCause.WIDENED
-    return lambda column: bounded(retyped(column, field.type)), cause
+        return _Route(field, None, source, _cast_declared, CopyCause.CAST)
+    cause = CopyCause.DICTIONARY if pa.types.is_dictionary(received) else CopyCause.WIDENED
+    return _Route(field, None, source, lambda column: bounded(retyped(column, field.type)), cause)
 
 
 def _cast_declared(column: pa.Array) -> pa.Array:

@@ -9,11 +9,11 @@ from datetime import datetime
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig, Parquet
-from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.lake.conform import instant_of_message
 from arrow_ingest.lake.row_groups import RowGroupFile
 from arrow_ingest.lake.sqltypes import HEADERS, TIMESTAMPTZ
-from arrow_ingest.lake.staging import file_name, now, table_folder
+from arrow_ingest.lake.staging import file_name, now, table_folder, write_failure
+from arrow_ingest.lake.store import store_of
 from arrow_ingest.values import DeadLetter, StagedFile
 
 DEAD_LETTER_SCHEMA = pa.schema(
@@ -54,18 +54,21 @@ def stage_dead_letters(
     """Write a micro-batch's dead letters as one file and return once it is on disk; None when there are none.
 
     Raises:
-        CatalogUnavailable: the data path cannot be written.
+        CatalogUnavailable, ConfigError: the data path cannot be written.
     """
     if not letters:
         return None
-    path = table_folder(lake, dead_letter_table(lake.table)) / file_name(lane, commit_id, 0)
-    file = RowGroupFile(path, None, parquet, clock, statistics=_IN_CATALOG)
+    store = store_of(lake)
+    folder = table_folder(store, lake.schema_name, dead_letter_table(lake.table))
+    file = RowGroupFile(
+        store, f"{folder}/{file_name(lane, commit_id, 0)}", None, parquet, clock, statistics=_IN_CATALOG
+    )
     try:
         file.write(_table(letters, commit_id, clock()))
         return file.close()
     except OSError as error:
         file.abandon()
-        raise CatalogUnavailable(f"cannot write {path}: {error}") from error
+        raise write_failure(store, folder, error) from error
 
 
 def _table(letters: Sequence[DeadLetter], commit_id: str, dead_at: datetime) -> pa.Table:

@@ -5,6 +5,7 @@ import re
 import duckdb
 
 from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, CommitConflict, StatementRefused
+from arrow_ingest.lake.s3_errors import outage_by_httpfs
 
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
 
@@ -12,6 +13,11 @@ _LOST_ON_POSTGRESQL = re.compile(
     r"error:\s+(duplicate key value violates unique constraint|could not serialize access|deadlock detected)"
 )
 """As the server says it, behind the text of the statement. The first: two writers chose the same snapshot id."""
+
+
+_QUERY_OF_CATALOG_FAILED = "attempting to fetch from an unsuccessful query result"
+"""DuckLake goes on with a result that it did not get, as when PostgreSQL is restarted under `ducklake_add_data_files`;
+by its class the error that follows would be the statement's own fault."""
 
 
 def is_conflict(error: duckdb.Error) -> bool:
@@ -26,7 +32,7 @@ def is_conflict(error: duckdb.Error) -> bool:
     >>> is_conflict(duckdb.ParserException('syntax error at or near "conflict"'))
     False
     """
-    if isinstance(error, _REFUSED):
+    if is_refusal(error):
         return False
     text = str(error).lower()
     if "database is locked" in text or _LOST_ON_POSTGRESQL.search(text):
@@ -34,18 +40,36 @@ def is_conflict(error: duckdb.Error) -> bool:
     return isinstance(error, duckdb.TransactionException) and "conflict" in text
 
 
+def is_refusal(error: duckdb.Error) -> bool:
+    """Whether the statement itself is at fault, its text or its data, so that it is refused again.
+
+    >>> is_refusal(duckdb.BinderException("no column x"))
+    True
+    >>> is_refusal(duckdb.InvalidInputException("Attempting to fetch from an unsuccessful query result"))
+    False
+    """
+    return isinstance(error, _REFUSED) and _QUERY_OF_CATALOG_FAILED not in str(error).lower()
+
+
+def shown_cause(error: duckdb.Error) -> duckdb.Error | None:
+    """What to chain the error of `wrapped` to: not an answer of S3's, whose text may quote the key id."""
+    return None if isinstance(error, duckdb.HTTPException) else error
+
+
 def wrapped(error: duckdb.Error, doing: str) -> ArrowIngestError:
     """The error to raise instead.
 
-    Whatever is not a conflict and not the statement's own fault counts as the catalog's or the disk's: a new connection
-    may find them well again.
+    What S3 answers is told apart by `s3_errors`. Whatever else is not a conflict and not the statement's own fault
+    counts as the catalog's or the disk's: a new connection may find them well again.
 
     >>> wrapped(duckdb.ParserException("syntax error"), "SELEC 1")
     StatementRefused('SELEC 1: syntax error')
     """
+    if isinstance(error, duckdb.IOException) and (outage := outage_by_httpfs(error, doing)) is not None:
+        return outage
     says = f"{doing}: {str(error).partition('Stack Trace:')[0].strip()}"
     if is_conflict(error):
         return CommitConflict(says)
-    if isinstance(error, _REFUSED):
+    if is_refusal(error):
         return StatementRefused(says)
     return CatalogUnavailable(says)

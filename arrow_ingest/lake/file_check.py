@@ -1,8 +1,7 @@
 """The catalog's files in, findings out: does each one exist, open, and hold the rows that the catalog says?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,8 +9,9 @@ import pyarrow.parquet as pq
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.findings import Code, Finding
-from arrow_ingest.lake.session import Lake, data_root
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.statistics import METADATA
+from arrow_ingest.lake.store import Store
 
 FULL_PATH = """CASE WHEN f.path_is_relative = 0 THEN f.path
             WHEN t.path_is_relative = 0 THEN concat(t.path, f.path)
@@ -47,35 +47,46 @@ class CatalogFile:
 def read_files(lake: Lake, table: LakeConfig, *, snapshot: int) -> tuple[CatalogFile, ...]:
     """The files of the table and of its dead letters in a snapshot."""
     names = [table.table.lower(), dead_letter_table(table.table).lower()]
-    named = {"root": f"{data_root(table)}/", "schema": table.schema_name, "tables": names, "snapshot": snapshot}
+    named = {"root": lake.store.root, "schema": table.schema_name, "tables": names, "snapshot": snapshot}
     return tuple(CatalogFile(*row) for row in lake.execute(_FILES, named))
 
 
-def check_presence(file: CatalogFile) -> Iterator[Finding]:
-    """Look at the file's size: cheap enough to be done for all of them."""
-    path = Path(file.path)
-    try:
-        if (size := path.stat().st_size) != file.size_bytes:
-            yield Finding(Code.FILE_DIFFERS, f"{path}: {size} bytes, the catalog says {file.size_bytes}")
-    except FileNotFoundError:
-        yield Finding(Code.FILE_MISSING, f"{path} is not there")
-    except OSError as error:
-        yield Finding(Code.FILE_UNREADABLE, f"{path}: {error}")
+def check_presence(store: Store, files: Sequence[CatalogFile]) -> Iterator[Finding]:
+    """Look at the sizes of files: cheap enough to be done for all of them.
+
+    Raises:
+        CatalogUnavailable, ConfigError: the store does not answer.
+    """
+    sizes = store.sizes(file.path for file in files)
+    for file in files:
+        size = sizes[file.path]
+        if isinstance(size, FileNotFoundError):
+            yield Finding(Code.FILE_MISSING, f"{file.path} is not there")
+        elif isinstance(size, OSError):
+            yield Finding(Code.FILE_UNREADABLE, f"{file.path}: {size}")
+        elif size != file.size_bytes:
+            yield Finding(Code.FILE_DIFFERS, f"{file.path}: {size} bytes, the catalog says {file.size_bytes}")
 
 
-def check_content(file: CatalogFile, *, full: bool) -> Iterator[Finding]:
-    """Look at the file's footer, or with ``full`` decode every page, by row group. Encrypted files stay shut."""
+def check_content(store: Store, file: CatalogFile, *, full: bool) -> Iterator[Finding]:
+    """Look at the file's footer, or with ``full`` decode every page, by row group. Encrypted files stay shut.
+
+    Raises:
+        CatalogUnavailable, ConfigError: the store does not answer.
+    """
     if file.is_encrypted:
         return
     try:
-        if (rows := _rows(file.path, full=full)) != file.rows:
+        if (rows := _rows(store, file.path, full=full)) != file.rows:
             yield Finding(Code.FILE_DIFFERS, f"{file.path}: {rows} rows, the catalog says {file.rows}")
     except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and (outage := store.outage(error, f"{file.path} cannot be read")) is not None:
+            raise outage from error
         yield Finding(Code.FILE_UNREADABLE, f"{file.path}: {error}")
 
 
-def _rows(path: str, *, full: bool) -> int:
-    with pq.ParquetFile(path) as parquet:
+def _rows(store: Store, path: str, *, full: bool) -> int:
+    with store.open(path) as source, pq.ParquetFile(source) as parquet:
         if not full:
             return int(parquet.metadata.num_rows)
         return sum(parquet.read_row_group(index).num_rows for index in range(parquet.num_row_groups))

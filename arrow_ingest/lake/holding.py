@@ -8,17 +8,17 @@ to files that are gone (FACTS), and `config` asks before it allows that.
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.errors import CatalogUnavailable, StageFailed, StatementRefused
-from arrow_ingest.lake import durable
 from arrow_ingest.lake.partition import PartitionSlice
-from arrow_ingest.lake.session import Lake, data_root
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import in_lake
 from arrow_ingest.lake.sqltypes import fold
+from arrow_ingest.lake.staging import write_failure
+from arrow_ingest.lake.store import Store
 from arrow_ingest.values import TouchedPartition
 
 _WRITTEN = """
@@ -50,7 +50,8 @@ class _WrittenFile:
     It is that of all of them, but for years outside of 1 to 9999: DuckLake takes 44 BC for 44.
     """
 
-    path: Path
+    path: str
+    size_bytes: int
     value: str | None
     rows: int
 
@@ -84,12 +85,12 @@ class HeldRows:
         except StatementRefused as refusal:
             raise StageFailed(f"DuckDB refuses rows: {refusal}", {held.source for held in self.slices}) from refusal
         if _HIDING & {fold(column) for held in self.slices for column in held.piece.rows.schema.names}:
-            durable.sync_all()
+            _settle(lake.store, None)
             return self._touched([])
         files = self._written(lake, name)
         if (written := sum(file.rows for file in files)) != (rows := sum(self._rows_by_value().values())):
             raise StageFailed(f"DuckDB wrote {written} of {rows} rows")
-        _sync([file.path for file in files], data_root(table))
+        _settle(lake.store, [file.path for file in files])
         return self._touched(files)
 
     def _written(self, lake: Lake, name: str) -> list[_WrittenFile]:
@@ -98,9 +99,13 @@ class HeldRows:
         for held in self.slices:
             by_source.setdefault(held.source, []).append(held.piece)
         offsets = [offset for _, offset in by_source]
+        written = lake.execute(_WRITTEN.format(table=name), [min(offsets), max(offsets)])
+        sizes = lake.store.sizes(path for path, _, _ in written)
         return [
-            _WrittenFile(Path(path), _value_of(by_source[one["part"], one["position"]], one["row"]), rows)
-            for path, rows, one in lake.execute(_WRITTEN.format(table=name), [min(offsets), max(offsets)])
+            _WrittenFile(
+                path, _known(sizes[path]), _value_of(by_source[one["part"], one["position"]], one["row"]), rows
+            )
+            for path, rows, one in written
         ]
 
     def _rows_by_value(self) -> dict[str | None, int]:
@@ -113,7 +118,7 @@ class HeldRows:
         """Ascending by key, the NULL partition last."""
         sizes: dict[str | None, list[int]] = {}
         for file in files:
-            sizes.setdefault(file.value, []).append(file.path.stat().st_size)
+            sizes.setdefault(file.value, []).append(file.size_bytes)
         return tuple(
             TouchedPartition(value, rows, len(sizes.get(value, [])), sum(sizes.get(value, [])))
             for value, rows in sorted(self._rows_by_value().items(), key=lambda item: (item[0] is None, item[0] or ""))
@@ -177,8 +182,14 @@ def _value_of(pieces: Iterable[PartitionSlice], row: int) -> str | None:
     return next(piece.value for piece in pieces if row in piece.rows.column("_kafka_row").to_pylist())
 
 
-def _sync(files: Iterable[Path], root: Path) -> None:
+def _known(size: int | OSError) -> int:
+    if isinstance(size, OSError):
+        raise CatalogUnavailable(f"a file that DuckDB wrote cannot be found: {size}") from size
+    return size
+
+
+def _settle(store: Store, files: Sequence[str] | None) -> None:
     try:
-        durable.sync_below(root, files)
+        store.settle_foreign(files)
     except OSError as error:
-        raise CatalogUnavailable(f"cannot write below {root}: {error}") from error
+        raise write_failure(store, store.root, error) from error

@@ -119,4 +119,7 @@ def _runs(numbers: pa.Int32Array) -> tuple[tuple[int, int, int], ...]:
 
 def _index(schema: pa.Schema, name: str) -> int:
     """Where a column stands whose name may be spelled in other case."""
+    exact: int = schema.get_field_index(name)
+    if exact >= 0:
+        return exact
     return [fold(found) for found in schema.names].index(fold(name))

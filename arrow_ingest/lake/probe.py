@@ -1,16 +1,14 @@
-"""What a run would need of the lake, tried without leaving anything behind."""
-
-import uuid
-from pathlib import Path
+"""What a run would need of the lake, tried; nothing is left behind but one small object on S3."""
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
-from arrow_ingest.errors import CatalogUnavailable, LakeNotMade, LayoutMismatch
-from arrow_ingest.lake import durable
+from arrow_ingest.errors import LakeNotMade, LayoutMismatch
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.engine import connected
 from arrow_ingest.lake.lanes import read_lanes
-from arrow_ingest.lake.session import data_root, open_lake
+from arrow_ingest.lake.local_store import probe_folder
+from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.sqlite_catalog import SqliteCatalog
+from arrow_ingest.lake.store import store_of
 from arrow_ingest.lake.tables import is_registered
 
 
@@ -20,7 +18,7 @@ def probe_extensions(lake: LakeConfig) -> tuple[str, ...]:
     Raises:
         MissingPart: one is neither installed nor can be.
     """
-    names = (*catalog_of(lake).extensions, "ducklake")
+    names = (*catalog_of(lake).extensions, *store_of(lake).extensions, "ducklake")
     connected(names).close()
     return names
 
@@ -48,34 +46,13 @@ def probe_catalog(config: PipelineConfig) -> bool:
     return True
 
 
-def probe_data_path(lake: LakeConfig) -> Path:
-    """Write below the data path as a run does; the folder.
+def probe_data_path(lake: LakeConfig) -> str:
+    """Write below the data path and read it as a run does; the data path.
 
     Raises:
-        CatalogUnavailable: it cannot be written.
+        CatalogUnavailable: that is not possible.
+        ConfigError: it is refused, and a setting, a key or a right has to be changed.
     """
-    folder = data_root(lake)
-    probe_folder(folder)
-    return folder
-
-
-def probe_folder(folder: Path) -> None:
-    """Create, fsync and remove a file; folders that are missing are made, and removed again.
-
-    Raises:
-        CatalogUnavailable: one of these is not possible.
-    """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    probe = folder / f".arrow-ingest-probe-{uuid.uuid4()}"
-    try:
-        try:
-            with durable.create(probe) as file:
-                file.write(b"probe")
-            durable.sync(probe)
-        finally:
-            probe.unlink(missing_ok=True)
-            for path in missing:
-                if path.is_dir():
-                    path.rmdir()
-    except OSError as error:
-        raise CatalogUnavailable(f"{folder} cannot be written: {error.strerror or error}") from error
+    store = store_of(lake)
+    store.probe()
+    return store.root

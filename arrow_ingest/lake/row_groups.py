@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from arrow_ingest.config import Parquet
-from arrow_ingest.lake import durable
+from arrow_ingest.lake.store import Store
 from arrow_ingest.values import Reason, Rejection, StagedFile
 
 
@@ -26,13 +25,15 @@ class RowGroupFile:
 
     def __init__(
         self,
-        path: Path,
+        store: Store,
+        path: str,
         value: str | None,
         parquet: Parquet,
         clock: Callable[[], datetime],
         *,
         statistics: bool | list[str] = True,
     ) -> None:
+        self._store = store
         self._path = path
         self._value = value
         self._options = {**compression_options(parquet), "write_statistics": statistics}
@@ -56,9 +57,11 @@ class RowGroupFile:
         """
         if self._writer is None:
             self._staged_at = self._clock()
-            self._sink = durable.create(self._path)
+            self._sink = self._store.create(self._path)
             self._writer = pq.ParquetWriter(self._sink, rows.schema, **self._options)
         self._writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+        if self._sink is not None:
+            self._sink.flush()  # to S3, or a slow line would pile up row groups in memory that nobody counts
         self._rows += rows.num_rows
 
     def close(self) -> StagedFile | None:
@@ -72,11 +75,11 @@ class RowGroupFile:
         self._writer.close()
         size_bytes = int(self._sink.tell())
         self._sink.close()
-        durable.sync(self._path)
-        return StagedFile(str(self._path), self._value, self._rows, size_bytes, self._staged_at)
+        self._store.settle(self._path)
+        return StagedFile(self._path, self._value, self._rows, size_bytes, self._staged_at)
 
     def abandon(self) -> None:
-        """Give the handle back; what stands on disk is left to orphan removal."""
+        """Give the handle back; what was written, an upload completed by that too, is left to orphan removal."""
         with suppress(OSError, pa.ArrowException):
             if self._writer is not None:
                 self._writer.close()

@@ -7,10 +7,10 @@ does; their order in the message never matters. A column of nulls says nothing o
 one comes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import pyarrow as pa
 
@@ -51,6 +51,7 @@ _MAX_DETAIL = 500
 """Characters of a rejection that lists columns."""
 
 _Outcome = TypeVar("_Outcome")
+_Routes = TypeVar("_Routes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class TablePlan:
     target: pa.Schema
     _rules: _Rules = field(repr=False)
     _extended: dict[pa.Schema, "TablePlan | Rejection"] = field(default_factory=dict, repr=False, compare=False)
-    _sources: dict[pa.Schema, tuple[int | None, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _routes: dict[pa.Schema, object] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def table(self) -> TableSchema:
@@ -189,12 +190,16 @@ class TablePlan:
 
     def sources(self, incoming: pa.Schema) -> tuple[int | None, ...]:
         """For each column of `target`, the index of the message's column that fills it; None where it has none."""
-        found = self._sources.get(incoming)
+        index = {fold(name): position for position, name in enumerate(incoming.names)}
+        return tuple(index.get(fold(name)) for name in self.target.names)
+
+    def routed(self, incoming: pa.Schema, make: Callable[[], _Routes]) -> _Routes:
+        """What ``make`` says of messages of this schema under this plan; asked once and remembered."""
+        found = self._routes.get(incoming)
         if found is None:
-            index = {fold(name): position for position, name in enumerate(incoming.names)}
-            found = tuple(index.get(fold(name)) for name in self.target.names)
-            _remember(self._sources, incoming, found)
-        return found
+            found = make()
+            _remember(self._routes, incoming, found)
+        return cast("_Routes", found)
 
     def is_declared_cast(self, name: str) -> bool:
         """Whether the pipeline's YAML casts this column."""
@@ -212,7 +217,7 @@ class TablePlan:
 
     def committed(self) -> "TablePlan":
         """The plan to go on with once this one's changes are in the catalog."""
-        return replace(self, base=self.table, _extended={}, _sources={}) if self.changes else self
+        return replace(self, base=self.table, _extended={}, _routes={}) if self.changes else self
 
     def _evolved(self, incoming: pa.Schema) -> "TablePlan | Rejection":
         offered = _offered(incoming, self._rules)
@@ -223,7 +228,7 @@ class TablePlan:
             return grown
         if self._rules.is_frozen and grown != self.target and any(map(_is_own, self.target.names)):
             return _frozen(self.target, grown)
-        return self if grown == self.target else replace(self, target=grown, _extended={}, _sources={})
+        return self if grown == self.target else replace(self, target=grown, _extended={}, _routes={})
 
 
 def plan_for(config: PipelineConfig, base: TableSchema | None) -> TablePlan:

@@ -8,19 +8,19 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig
-from arrow_ingest.errors import CatalogUnavailable, CommitConflict, LakeMismatch, LakeNotMade, StatementRefused
+from arrow_ingest.errors import CommitConflict, LakeMismatch, LakeNotMade, StatementRefused
 from arrow_ingest.lake.catalog import Catalog, catalog_of
-from arrow_ingest.lake.engine import connected
-from arrow_ingest.lake.engine_errors import wrapped
+from arrow_ingest.lake.engine import CATALOG_THREADS, QUERY_THREADS, connected
+from arrow_ingest.lake.engine_errors import shown_cause, wrapped
 from arrow_ingest.lake.retry import pause_seconds
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, attach, literal
+from arrow_ingest.lake.store import Store, store_of
 
 WRITE_ATTEMPTS = 10
 """How often a small transaction is tried: lanes that start at the same time make the same tables."""
@@ -34,15 +34,23 @@ _ROWS = "arrow_ingest_rows"
 class Lake:
     """An attached lake. Closing it ends what transaction is open, without effect."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, store: Store) -> None:
         self._connection = connection
         self.catalog = catalog
+        self.store = store
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def admit(self, *, read_only: bool) -> None:
+        """Let the session at the store; once, before it is locked down."""
+        try:
+            self.store.admit(self._connection, read_only=read_only)
+        except duckdb.Error as error:
+            raise wrapped(error, "the data path") from error
 
     def close(self) -> None:
         """End the session; an error while doing so has no one to help."""
@@ -60,14 +68,14 @@ class Lake:
         try:
             return self._connection.execute(text, parameters).fetchall()
         except duckdb.Error as error:
-            raise wrapped(error, _shown(text)) from error
+            raise wrapped(error, _shown(text)) from shown_cause(error)
 
     def arrow(self, text: str, parameters: Sequence[object] = ()) -> pa.Table:
         """Run one query and return its rows as an Arrow table, which owns its memory. Raises as `execute` does."""
         try:
             return self._connection.execute(text, parameters).to_arrow_table()
         except duckdb.Error as error:
-            raise wrapped(error, _shown(text)) from error
+            raise wrapped(error, _shown(text)) from shown_cause(error)
 
     def reader(self, text: str, parameters: Sequence[object], batch_rows: int) -> pa.RecordBatchReader:
         """Run one query and return its rows as they come; nothing else is run until all are read. Raises as `execute`.
@@ -77,7 +85,7 @@ class Lake:
         try:
             return self._connection.execute(text, parameters).to_arrow_reader(batch_rows)
         except duckdb.Error as error:
-            raise wrapped(error, _shown(text)) from error
+            raise wrapped(error, _shown(text)) from shown_cause(error)
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """INSERT rows by the names of their columns; DuckDB scans them where they are. Raises as `execute` does."""
@@ -89,7 +97,7 @@ class Lake:
                 with suppress(duckdb.Error):  # the first error counts, and after it the transaction takes nothing
                     self._connection.unregister(_ROWS)
         except duckdb.Error as error:
-            raise wrapped(error, f"INSERT INTO {table}") from error
+            raise wrapped(error, f"INSERT INTO {table}") from shown_cause(error)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -142,27 +150,34 @@ class Lake:
             return statements()
 
 
-def open_lake(lake: LakeConfig, *, read_only: bool = False, merged_file_bytes: int | None = None) -> Lake:
+def open_lake(
+    lake: LakeConfig, *, read_only: bool = False, threads: int | None = None, merged_file_bytes: int | None = None
+) -> Lake:
     """Attach the lake, which is made on the first write.
 
     Args:
-        merged_file_bytes: the size that this session's merges aim at; it works with one thread then. With several,
-            DuckLake 1.5.5 now and then gives a merged file its partition values in another order. None: it merges
-            nothing.
+        threads: DuckDB's own, the caller's among them; None: enough for queries if it is ``read_only``, else for
+            changing the catalog.
+        merged_file_bytes: the size that this session's merges aim at; None: DuckLake's own.
 
     Raises:
         CatalogUnavailable: it cannot be reached; read-only, `LakeNotMade`: it is not there yet.
         LakeMismatch: its files lie below another data path.
+        ConfigError: there are no keys for the data path.
         MissingPart: a DuckDB extension is neither installed nor can be.
     """
     catalog = catalog_of(lake)
     if read_only and not catalog.exists():
         raise LakeNotMade(lake.catalog)
+    store = store_of(lake)
     if not read_only:
-        _make_folder(data_root(lake))
-    data_path = _data_path(lake)
-    session = Lake(connected((*catalog.extensions, "ducklake")), catalog)
+        store.make_root()
+    data_path = store.root
+    extensions = (*catalog.extensions, *store.extensions, "ducklake")
+    threads = threads or (QUERY_THREADS if read_only else CATALOG_THREADS)
+    session = Lake(connected(extensions, threads=threads), catalog, store)
     try:
+        session.admit(read_only=read_only)
         with nullcontext() if read_only else catalog.attach_lock():
             _attach(session, lake, data_path, read_only=read_only)
         _check_data_path(session, data_path)
@@ -170,7 +185,6 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False, merged_file_bytes: i
             _check_own_tables(session, lake)
         if merged_file_bytes is not None:
             session.execute(f"SET ducklake_target_file_size = '{int(merged_file_bytes)}B'")
-            session.execute("SET threads = 1")
         _lock_down(session, data_path)
     except BaseException:
         session.close()
@@ -195,24 +209,6 @@ def _check_own_tables(session: Lake, lake: LakeConfig) -> None:
         [LAKE, OWN_SCHEMA],
     ):
         raise LakeNotMade(lake.catalog)
-
-
-def data_root(lake: LakeConfig) -> Path:
-    """The absolute folder of the Parquet files."""
-    return Path(lake.data_path).expanduser().absolute()
-
-
-def _data_path(lake: LakeConfig) -> str:
-    """The data path as DuckLake writes it down: other programs find the files from any working directory."""
-    return f"{data_root(lake)}/"
-
-
-def _make_folder(folder: Path) -> None:
-    """Locked down, DuckDB could not: it makes folders below the data path, but not the path itself."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CatalogUnavailable(f"the data path {folder} cannot be made: {error.strerror}") from error
 
 
 def _attach_text(catalog: Catalog, data_path: str, *, read_only: bool) -> str:

@@ -12,17 +12,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import ceil
-from pathlib import Path
 
 import pyarrow as pa
 
 from arrow_ingest.config import LakeConfig, Parquet
-from arrow_ingest.errors import CatalogUnavailable, StageFailed
+from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, StageFailed
 from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.partition import PartitionSlice
 from arrow_ingest.lake.row_groups import RowGroupFile
-from arrow_ingest.lake.session import data_root
 from arrow_ingest.lake.sqltypes import fold
+from arrow_ingest.lake.store import Store, store_of
 from arrow_ingest.values import StagedFile
 
 _FILES_PER_PARTITION = 2
@@ -96,7 +95,8 @@ class Stager:
         lane: int,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        self._folder = table_folder(lake, lake.table)
+        self._store = store_of(lake)
+        self._folder = table_folder(self._store, lake.schema_name, lake.table)
         self._lane = lane
         self._parquet = parquet
         self._pool = pool
@@ -153,7 +153,7 @@ class Stager:
 
         Raises:
             StageFailed: rows could not be encoded; names the messages that were in the row group.
-            CatalogUnavailable: the data path cannot be written.
+            CatalogUnavailable, ConfigError: the data path cannot be written.
         """
         with self._changed:
             for partition in self._partitions.values():
@@ -227,9 +227,9 @@ class Stager:
         if len(taking) >= self._parquet.max_open_files:
             self._retire(max(taking, key=lambda open_file: open_file.size_bytes))
         name = file_name(self._lane, self._commit_id, self._files_named)
-        path = self._folder / partition.hive_path / name
+        path = "/".join(part for part in (self._folder, partition.hive_path, name) if part)
         self._files_named += 1
-        open_file = _OpenFile(RowGroupFile(path, partition.value, self._parquet, self._clock), partition)
+        open_file = _OpenFile(RowGroupFile(self._store, path, partition.value, self._parquet, self._clock), partition)
         partition.files.append(open_file)
         return open_file
 
@@ -306,7 +306,7 @@ class Stager:
     def _fail(self, error: Exception, culprits: Iterable[tuple[int, int]]) -> None:
         """Keep the first failure. A disk that is full or gone is no message's fault."""
         if isinstance(error, OSError):
-            failure: Exception = CatalogUnavailable(f"cannot write below {self._folder}: {error}")
+            failure: Exception = write_failure(self._store, self._folder, error)
         else:
             # Short of memory, any row group fails: its messages are not to blame.
             failure = StageFailed(str(error), () if isinstance(error, MemoryError) else culprits)
@@ -315,9 +315,15 @@ class Stager:
             self._failure = self._failure or failure
 
 
-def table_folder(lake: LakeConfig, table: str) -> Path:
+def write_failure(store: Store, place: str, error: OSError) -> ArrowIngestError:
+    """The error to raise when a file cannot be written."""
+    doing = f"cannot write below {place}"
+    return store.outage(error, doing) or CatalogUnavailable(f"{doing}: {error}")
+
+
+def table_folder(store: Store, schema: str, table: str) -> str:
     """The folder of a table's files; hive folders come next."""
-    return data_root(lake) / lake.schema_name / table
+    return f"{store.root}{schema}/{table}"
 
 
 def file_name(lane: int, commit_id: str, number: int) -> str:

@@ -16,6 +16,7 @@ from arrow_ingest.lake.findings import Code, Finding, Severity, VerifyReport
 from arrow_ingest.lake.ledger import LedgerEntry
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
+from arrow_ingest.lake.store import Store
 from arrow_ingest.lake.tables import read_table_schema
 from arrow_ingest.values import Tally, TopicState
 
@@ -43,7 +44,7 @@ def verify(
         strict: warnings count as errors.
 
     Raises:
-        CatalogUnavailable: catalog or data cannot be read; what ``topic`` raises besides.
+        CatalogUnavailable, ConfigError: catalog or data cannot be read; what ``topic`` raises besides.
     """
     with lake.snapshot():
         [(snapshot,)] = lake.execute("SELECT id FROM ducklake_current_snapshot(?)", [LAKE])
@@ -55,9 +56,8 @@ def verify(
             return from_snapshot > since and is_sampled(f"{snapshot}/{name}", sample)
 
         files = read_files(lake, config.lake, snapshot=snapshot)
-        findings += _check_files(
-            files, [file for file in files if is_wanted(file.path, file.since_snapshot)], full=full
-        )
+        wanted = [file for file in files if is_wanted(file.path, file.since_snapshot)]
+        findings += _check_files(lake.store, files, wanted, full=full)
         commits = [entry for entry in entries if is_wanted(entry.commit_id, entry.snapshot_id)]
         if not any(finding.code in (Code.FILE_MISSING, Code.FILE_UNREADABLE) for finding in findings):
             findings += _check_table(lake, config, commits, is_whole=len(commits) == len(entries))
@@ -74,10 +74,13 @@ def is_sampled(name: str, share: float) -> bool:
     return zlib.crc32(name.encode()) < share * 2**32
 
 
-def _check_files(files: Iterable[CatalogFile], wanted: Iterable[CatalogFile], *, full: bool) -> list[Finding]:
-    findings = [finding for file in files for finding in check_presence(file)]
-    absent = {finding.code for finding in findings} & {Code.FILE_MISSING, Code.FILE_UNREADABLE}
-    return findings if absent else [*findings, *(found for file in wanted for found in check_content(file, full=full))]
+def _check_files(
+    store: Store, files: Sequence[CatalogFile], wanted: Iterable[CatalogFile], *, full: bool
+) -> list[Finding]:
+    findings = list(check_presence(store, files))
+    if not {finding.code for finding in findings} & {Code.FILE_MISSING, Code.FILE_UNREADABLE}:
+        findings += [found for file in wanted for found in check_content(store, file, full=full)]
+    return findings
 
 
 def _check_table(

@@ -13,6 +13,7 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.commit import Committed, Committer, MicroBatch
 from arrow_ingest.lake.dead_letters import stage_dead_letters
+from arrow_ingest.lake.engine import CATALOG_THREADS, QUERY_THREADS
 from arrow_ingest.pipeline.open_batch import SealedBatch
 from arrow_ingest.values import CommitKind, Point, Receipt
 
@@ -35,7 +36,8 @@ class LaneCommitter:
         self._run_id = run_id
         self._cluster = cluster
         self._at = at
-        self._committer = Committer(config.lake, lane_lock)
+        threads = QUERY_THREADS if config.writer == "insert" else CATALOG_THREADS
+        self._committer = Committer(config.lake, lane_lock, threads=threads)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:

@@ -10,7 +10,6 @@ from functools import partial
 
 from arrow_ingest.config import Parquet
 from arrow_ingest.errors import CatalogUnavailable, CommitConflict
-from arrow_ingest.lake import durable
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.maintenance.merge_policy import SmallFile, Window, best_window, is_left_alone, windows
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
@@ -144,7 +143,7 @@ def _merge_some(work: Work, table: str, window: Window) -> int:
     def merge_files() -> int:
         work.sign(f"merge files of {table}")
         rows = work.lake.execute(_MERGE, [table, schema, window.min_bytes, window.stop_bytes, most])
-        _settle()
+        _settle(work)
         return sum(int(created) for _, _, _, created in rows)
 
     _compress_alike(work, schema, table)
@@ -176,13 +175,13 @@ def codec_of(parquet: Parquet) -> str:
     return _CODECS.get(parquet.compression, parquet.compression)
 
 
-def _settle() -> None:
+def _settle(work: Work) -> None:
     """Return once DuckDB's files are on disk, which it does not wait for (FACTS).
 
     Raises:
         CatalogUnavailable: they cannot be made to.
     """
     try:
-        durable.sync_all()
+        work.lake.store.settle_foreign(None)
     except OSError as error:
         raise CatalogUnavailable(f"merged files cannot be made durable: {error}") from error

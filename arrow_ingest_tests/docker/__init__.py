@@ -1,0 +1,1 @@
+"""The files of docker/, proven without a container engine."""

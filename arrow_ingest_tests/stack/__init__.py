@@ -1,0 +1,1 @@
+"""What only the real systems can show: `make test-stack`."""

@@ -1,0 +1,108 @@
+"""What each key may do: three rights to ingest, and only maintenance deletes; what DuckDB's rollback makes of it."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.errors import ConfigError, StatementRefused
+from arrow_ingest.lake.probe import probe_data_path
+from arrow_ingest.lake.session import open_lake
+from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.s3_request import send
+from arrow_ingest.values import Point
+from arrow_ingest_tests.lake_contents import (
+    PARTITIONS,
+    assert_holds_exactly,
+    assert_verified,
+    drain_in_a_process,
+    drained,
+    produce,
+)
+from arrow_ingest_tests.stack.s3_lakes import (
+    MESSAGES,
+    PART_BYTES,
+    PREFIX,
+    S3Place,
+    assert_holds_large,
+    produce_large,
+    s3_pipeline,
+    set_aws,
+)
+
+pytestmark = pytest.mark.stack
+
+
+def test_three_rights_are_enough(large: PipelineConfig, place: S3Place) -> None:
+    """Those that docs/s3.md asks for: uploads in parts, verify and doctor need no others."""
+    ingest, maintenance, bucket = place.server.ingest, place.server.maintenance, f"arn:aws:s3:::{place.bucket}"
+    allowed = [
+        (ingest, ["s3:ListBucket"], bucket),
+        (ingest, ["s3:GetObject", "s3:PutObject"], f"{bucket}/{PREFIX}/*"),
+        (maintenance, ["s3:*"], bucket),
+    ]
+    statements = [
+        {"Effect": "Allow", "Principal": {"AWS": [keys.access]}, "Action": actions, "Resource": resource}
+        for keys, actions, resource in allowed
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements}).encode()
+    send("PUT", place.server.endpoint, f"/{place.bucket}", maintenance, query={"policy": ""}, body=policy)
+    produce_large(large, 12)
+    drained(large)
+    assert max(file.stat().st_size for file in place.objects()) > PART_BYTES
+    assert_holds_large(large, 12)
+    assert probe_data_path(large.lake) == place.data_path
+
+
+def test_only_the_maintenance_key_removes_what_no_snapshot_needs(
+    config: PipelineConfig, place: S3Place, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    produce(config, generator, range(MESSAGES))
+    drained(config)
+    orphan = place.objects()[0].with_name("lane-0-orphan.parquet")
+    orphan.write_bytes(b"of a run that was killed")
+    clean_up = "CALL ducklake_delete_orphaned_files('lake', cleanup_all => true)"
+    with open_lake(config.lake) as lake, pytest.raises(ConfigError, match="AccessDenied"):
+        lake.execute(clean_up)
+    assert orphan.exists()
+    set_aws(monkeypatch, place.server.environ(place.server.maintenance))
+    with open_lake(config.lake) as lake:
+        assert len(lake.execute(clean_up)) == 1
+    assert not orphan.exists()
+    assert_holds_exactly(config, generator, MESSAGES)
+    assert_verified(config)
+
+
+@pytest.fixture
+def inserting(tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place) -> PipelineConfig:
+    return s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place, writer="insert")
+
+
+@pytest.mark.parametrize(("point", "occurrence"), [(Point.FILES_ADDED, 1), (Point.COMMITTED, 1)])
+def test_inserting_writer_loses_and_repeats_nothing(
+    inserting: PipelineConfig, generator: EventGenerator, point: Point, occurrence: int
+) -> None:
+    produce(inserting, generator, range(MESSAGES))
+    crashed = drain_in_a_process(inserting, point.value, str(occurrence))
+    assert crashed.returncode == -signal.SIGKILL, crashed.stderr
+    drained(inserting)
+    assert_holds_exactly(inserting, generator, MESSAGES)
+    assert_verified(inserting)
+
+
+def test_a_rollback_that_may_not_delete_leaves_its_files_and_the_first_error_counts(
+    inserting: PipelineConfig, place: S3Place
+) -> None:
+    with open_lake(inserting.lake) as lake:
+        lake.execute("CREATE TABLE lake.main.t (a INTEGER)")
+        with pytest.raises(StatementRefused, match="no_such_column"), lake.transaction():  # noqa: PT012
+            lake.execute("INSERT INTO lake.main.t FROM range(100)")
+            lake.execute("SELECT no_such_column")
+        assert len(place.objects()) == 1
+        with lake.transaction():
+            lake.execute("INSERT INTO lake.main.t FROM range(100)")
+        assert lake.execute("SELECT count(*) FROM lake.main.t") == [(100,)]
