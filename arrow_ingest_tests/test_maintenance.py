@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
-from arrow_ingest.errors import ConfigError, MaintenanceBusy, StatementRefused
+from arrow_ingest.errors import MaintenanceBusy, NothingToMaintain, StatementRefused
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.commit import Committer
 from arrow_ingest.lake.findings import Code
@@ -302,5 +302,5 @@ def test_a_step_that_fails_keeps_the_others_from_nothing(drained: Drained) -> No
 
 
 def test_a_pipeline_that_never_ran_is_not_maintained(tmp_path: Path, config: PipelineConfig) -> None:
-    with pytest.raises(ConfigError, match="never started"):
+    with pytest.raises(NothingToMaintain, match="never started"):
         maintained(config)
