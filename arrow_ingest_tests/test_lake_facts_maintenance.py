@@ -112,7 +112,7 @@ def test_a_merge_aims_at_the_sessions_own_file_size(lake: Lake, config: Pipeline
 
 def test_files_of_two_shapes_of_the_table_are_not_merged(lake: Lake, config: PipelineConfig) -> None:
     filled(lake, config, 2)
-    lake.execute("ALTER TABLE lake.main.t ADD COLUMN y INTEGER")
+    lake.execute("ALTER TABLE lake.main.t ADD COLUMN y BIGINT")
     for number in (2, 3):
         add(lake, write(config.lake, f"{DAY_FOLDER}/lane-0-{number}.parquet", x=[number], y=[number]))
     assert lake.execute(MERGE) == [("main", "t", 2, 1)] * 2
@@ -188,8 +188,10 @@ def test_a_renamed_table_keeps_its_inlined_rows_and_their_snapshots(own: Lake) -
     own.execute("BEGIN")
     own.execute("ALTER TABLE lake.own.t RENAME TO old")
     own.execute("CREATE TABLE lake.own.t (x INTEGER)")
-    own.execute("CREATE OR REPLACE VIEW lake.own.both AS SELECT snapshot_id, x FROM lake.own.t UNION ALL "
-                "SELECT snapshot_id, x FROM lake.own.old")
+    own.execute(
+        "CREATE OR REPLACE VIEW lake.own.both AS SELECT snapshot_id, x FROM lake.own.t UNION ALL "
+        "SELECT snapshot_id, x FROM lake.own.old"
+    )
     own.execute("COMMIT")
     own.execute("INSERT INTO lake.own.t VALUES (9)")
     assert own.execute("SELECT snapshot_id, x FROM lake.own.old ORDER BY x") == before

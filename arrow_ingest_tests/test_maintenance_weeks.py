@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arrow_ingest.lake.maintenance.expiry import to_expire
-from arrow_ingest.lake.maintenance.merge_policy import SmallFile, best_window, is_left_alone, merges_of, windows
+from arrow_ingest.lake.maintenance.merge_policy import SmallFile, is_left_alone, merges_of, windows
 from arrow_ingest.lake.maintenance.roll_up import is_old
 from arrow_ingest.maintenance_settings import Maintenance
 
@@ -64,22 +64,30 @@ class Stream:
     def merge(self, now: datetime) -> None:
         merging, read = self.settings.merge, 0
         target, stop = int(merging.target_file_bytes), int(merging.small_file_bytes)
-        while read < merging.max_bytes:
+        alone = {day: is_left_alone(day, "day", now, merging.leave_newest) for day in self.files}
+        while True:
             small = [
-                SmallFile(0, day, size, is_left_alone=is_left_alone(day, "day", now, merging.leave_newest))
+                SmallFile(0, day, size, is_left_alone=alone[day])
                 for day, sizes in self.files.items()
                 for size in sizes
                 if size < stop
             ]
-            window = best_window(small, target_bytes=target, stop_bytes=stop)
-            if window is None or window.saved < merging.min_files:
+            found = [
+                window
+                for window in windows(small, target_bytes=target, stop_bytes=stop)
+                if window.saved >= merging.min_files
+            ]
+            if not found:
                 return
-            read += window.size_bytes
-            for day, sizes in self.files.items():
-                if not is_left_alone(day, "day", now, merging.leave_newest):
-                    inside = [size for size in sizes if window.min_bytes <= size < window.stop_bytes]
-                    outside = [size for size in sizes if not window.min_bytes <= size < window.stop_bytes]
-                    self.files[day] = outside + [sum(merged) for merged in merges_of(inside, target)]
+            for window in sorted(found, key=lambda window: -window.saved):
+                if read >= merging.max_bytes:
+                    return
+                read += window.size_bytes
+                for day in [day for day, is_alone in alone.items() if not is_alone]:
+                    inside = [size for size in self.files[day] if window.min_bytes <= size < window.stop_bytes]
+                    if len(inside) > 1:
+                        outside = [size for size in self.files[day] if not window.min_bytes <= size < window.stop_bytes]
+                        self.files[day] = outside + [sum(merged) for merged in merges_of(inside, target)]
 
 
 def folder(at: datetime) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
@@ -32,7 +33,7 @@ class MaintenanceRun(dg.Config):
     """
 
     dry_run: bool = False
-    only: list[str] = []
+    only: list[str] = []  # noqa: RUF012  Dagster copies defaults
 
 
 def build_maintenance_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
@@ -47,7 +48,7 @@ def build_maintenance_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     )
 
     @dg.multi_asset(name=names.maintenance_op, specs=[spec])
-    def maintenance(context: dg.AssetExecutionContext, config: MaintenanceRun) -> Iterator[dg.MaterializeResult]:
+    def maintenance(context: dg.AssetExecutionContext, config: MaintenanceRun) -> Iterator[dg.MaterializeResult[None]]:
         report = _maintained(pipeline, context, config)
         if report is None:
             return
@@ -62,7 +63,7 @@ def build_maintenance_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
     return maintenance
 
 
-def build_maintenance_job(config: PipelineConfig) -> dg.unresolved_asset_job_definition:
+def build_maintenance_job(config: PipelineConfig) -> UnresolvedAssetJobDefinition:
     """The job that the schedule starts, in the run's own process."""
     names, settings = Names.of(config), config.maintenance
     longest = settings.max_seconds + settings.lock_wait_seconds + MARGIN_SECONDS

@@ -12,6 +12,7 @@ from arrow_ingest.config import Parquet
 from arrow_ingest.errors import CatalogUnavailable, CommitConflict
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.maintenance.merge_policy import SmallFile, Window, best_window, is_left_alone, windows
+from arrow_ingest.lake.maintenance.partition_keys import put_right
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
 from arrow_ingest.lake.maintenance.work import Work
 from arrow_ingest.lake.sql import LAKE
@@ -84,11 +85,13 @@ def small_files(work: Work, table: str) -> tuple[SmallFile, ...]:
     named = {"schema": work.config.lake.schema_name, "table": table, "stop": int(work.settings.merge.small_file_bytes)}
     by = work.config.partition_by if table == work.config.lake.table else None
     newest = work.settings.merge.leave_newest
+    alone: dict[str, bool] = {}
     found = []
     for file_id, path, size, shape in work.lake.execute(_SMALL, named):
         folder = path.rpartition("/")[0]
-        alone = by is not None and by.unit != "value" and is_left_alone(folder, by.unit, work.now, newest)
-        found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=alone))
+        if by is not None and by.unit != "value" and folder not in alone:
+            alone[folder] = is_left_alone(folder, by.unit, work.now, newest)
+        found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=alone.get(folder, False)))
     return tuple(found)
 
 
@@ -108,6 +111,7 @@ def _count(work: Work, table: str, done: _Done) -> None:
 
 def _merge_table(work: Work, table: str, done: _Done) -> None:
     merging, races = work.settings.merge, 0
+    put_right(work, table)
     while True:
         try:
             files = small_files(work, table)
