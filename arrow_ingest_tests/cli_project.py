@@ -52,7 +52,7 @@ def cli_project(
     """A project with one pipeline per keyword: its name, and its topic."""
     for name, topic in topics.items():
         defs = folder / "src" / "shop" / "defs" / name
-        defs.mkdir(parents=True)
+        defs.mkdir(parents=True, exist_ok=True)
         text = PIPELINE.format(
             name=name, topic=topic, bootstrap_servers=bootstrap_servers, catalog=catalog, data_path=data_path
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
@@ -17,10 +18,14 @@ from arrow_ingest.stack.kafka import KafkaCluster
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.stack.s3 import S3Server
 from arrow_ingest_tests.reported import Reported
-from arrow_ingest_tests.stack.s3_lakes import set_aws
-from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World
+from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World, variables_of_s3
 
 _numbers = itertools.count()
+
+
+# How fast a machine makes examples or passes one is no property of the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -122,5 +127,5 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         s3: S3Server = request.getfixturevalue("s3")
         bucket = s3.new_bucket()
         data_path, files_root = f"s3://{bucket}/some/prefix/", s3.data / bucket / "some" / "prefix"
-        set_aws(monkeypatch, s3.environ())
+        variables_of_s3(monkeypatch, s3.environ())
     return World(tmp_path, servers, partial(new_topic, servers), catalog, data_path, files_root)

@@ -105,7 +105,7 @@ def crash_drain_command(config: PipelineConfig, *arguments: str) -> list[str]:
 
 
 def drain_in_a_process(
-    config: PipelineConfig, *arguments: str, timeout_seconds: float = 60
+    config: PipelineConfig, *arguments: str, timeout_seconds: float = 120
 ) -> "subprocess.CompletedProcess[str]":
     """Drain lane 0 in a process of its own, which may kill itself at a labelled point (see `crash_drain`)."""
     return subprocess.run(

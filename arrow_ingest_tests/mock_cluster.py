@@ -26,7 +26,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 PRODUCE, PRODUCE_VERSION = 0, 3
-OFFSET_COMMIT, OFFSET_FETCH = 8, 9
+LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH = 2, 8, 9
 
 
 class MockCluster:

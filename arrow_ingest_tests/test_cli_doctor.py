@@ -14,7 +14,7 @@ from arrow_ingest.errors import LaneSuspended, SuspendReason
 from arrow_ingest.kafka.read_probe import silent_partitions
 from arrow_ingest.stack.child import free_port
 from arrow_ingest.values import TopicState
-from arrow_ingest_tests.cli_project import PIPELINE, CliProject, cli_project
+from arrow_ingest_tests.cli_project import CliProject, cli_project
 from arrow_ingest_tests.mock_cluster import MockCluster, record_batch
 
 
@@ -82,9 +82,9 @@ def test_settings_that_the_lake_was_not_made_by_are_found(
     project: CliProject, broker: EmbeddedBroker, topic: Callable[..., str]
 ) -> None:
     project.run("drain")
-    values = {"name": "clicks", "topic": topic(partitions=1), "bootstrap_servers": broker.bootstrap_servers}
+    cli_project(project.folder, broker.bootstrap_servers, clicks=topic(partitions=1))
     defs = project.folder / "src" / "shop" / "defs" / "clicks" / "defs.yaml"
-    defs.write_text(PIPELINE.format(**values) + "  lanes: 2\n")
+    defs.write_text(defs.read_text() + "  lanes: 2\n")
     checks = checks_of(project, Exit.USAGE)
     assert (checks["topic"]["setting"], checks["topic"]["status"]) == ("lanes", "failed")
     assert (checks["catalog"]["setting"], checks["catalog"]["status"]) == ("lake.catalog", "failed")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -18,6 +19,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckPartitionInfo
 
+from arrow_ingest.components import table_asset
 from arrow_ingest.components.ledger_view import read_view
 from arrow_ingest.components.metadata import PUBLISHED_THROUGH
 from arrow_ingest.components.names import LANE_STATE_TAG, Check, Names
@@ -29,6 +31,7 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.drain import drain
+from arrow_ingest.values import Receipt
 from arrow_ingest_tests.dagster_home import instance_in
 
 PARTITIONS = 2
@@ -210,6 +213,36 @@ def test_checks_run_alone_while_a_lane_is_being_drained(
     assert {evaluation.check_name for evaluation in told} == checks
     assert len(told) == answers
     assert all(evaluation.passed for evaluation in told)
+
+
+def test_checks_that_others_told_in_the_middle_of_a_run_are_current_again_at_its_end(
+    config: PipelineConfig, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(config, THREE_DAYS[0])
+    assert supervised_run(config, instance).success
+    send(config, THREE_DAYS[0])
+    real_drain = table_asset.drain
+
+    def drain_after_others_have_spoken(*given: Any, **named: Any) -> Iterator[Receipt | None]:
+        alone = (
+            pipeline_definitions(config)
+            .resolve_implicit_global_asset_job_def()
+            .get_subset(
+                asset_selection=set(),
+                asset_check_selection={dg.AssetCheckKey(Names.of(config).table, check) for check in Check},
+            )
+        )
+        assert alone.execute_in_process(instance=instance).success
+        yield from real_drain(*given, **named)
+
+    monkeypatch.setattr(table_asset, "drain", drain_after_others_have_spoken)
+    assert supervised_run(config, instance).success
+    [newest] = instance.fetch_materializations(Names.of(config).table, limit=1).records
+    keys = [dg.AssetCheckKey(Names.of(config).table, check) for check in Check]
+    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
+        target = record.evaluation.target_materialization_data if record and record.evaluation else None
+        assert target is not None, key
+        assert target.storage_id == newest.storage_id, key
 
 
 def test_a_new_dagster_home_is_told_everything_again(published: Published, instance: dg.DagsterInstance) -> None:

@@ -294,9 +294,11 @@ def test_a_producer_killed_in_the_middle_leaves_whole_messages_only(config: Pipe
     )
     command = [sys.executable, "-c", script, config.kafka.topic, config.kafka.bootstrap_servers]
     with subprocess.Popen(command) as producing, Cluster(config.kafka) as cluster:
-        wait_for(lambda: sum(cluster.topic_state().high.values()) > 20)
-        producing.kill()
-        producing.wait()
+        try:
+            wait_for(lambda: sum(cluster.topic_state().high.values()) > 20, deadline_seconds=60)
+        finally:
+            producing.kill()  # it goes on for ever
+            producing.wait()
         messages = sum(cluster.topic_state().high.values())
     commits = drained(config)
     assert sum(receipt.tally.messages for receipt in commits) == messages

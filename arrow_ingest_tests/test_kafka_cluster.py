@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from confluent_kafka.admin import OffsetSpec
 
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
@@ -12,7 +13,7 @@ from arrow_ingest.errors import BrokerUnavailable, ConfigError, TopicMissing
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.librdkafka import Code
 from arrow_ingest_tests.kafka_records import kafka_config, send, wait_for
-from arrow_ingest_tests.mock_cluster import OFFSET_COMMIT, OFFSET_FETCH, MockCluster
+from arrow_ingest_tests.mock_cluster import LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH, MockCluster
 
 
 @pytest.fixture
@@ -116,6 +117,29 @@ def test_a_group_that_moves_to_another_broker_is_asked_for_again(code: Code) -> 
             cluster.mirror("g", {0: 5})
             mock.answer_with(OFFSET_FETCH, code, code)
             assert cluster.mirrored("g") == {0: 5}
+
+
+def ends_of(cluster: Cluster, timeout_seconds: float) -> dict[int, int]:
+    """Ends of partition 0. The mock cluster does not describe topics, so the question behind it is asked alone."""
+    return cluster._offsets((0,), OffsetSpec.latest(), time.monotonic() + timeout_seconds)
+
+
+@pytest.mark.parametrize("code", [Code.LEADER_NOT_AVAILABLE, Code.NOT_LEADER_FOR_PARTITION])
+def test_a_partition_that_has_no_leader_yet_is_asked_for_again(code: Code) -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
+            mock.answer_with(LIST_OFFSETS, code, code)
+            assert ends_of(cluster, timeout_seconds=10.0) == {0: 0}
+
+
+def test_a_partition_that_stays_without_a_leader_is_an_error_that_passes() -> None:
+    with MockCluster() as mock:
+        mock.create_topic("t", 1)
+        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
+            mock.answer_with(LIST_OFFSETS, *[int(Code.NOT_LEADER_FOR_PARTITION)] * 100)
+            with pytest.raises(BrokerUnavailable, match="leader"):
+                ends_of(cluster, timeout_seconds=0.5)
 
 
 def test_a_group_that_keeps_moving_is_an_error_that_passes() -> None:

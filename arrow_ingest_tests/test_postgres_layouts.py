@@ -12,9 +12,9 @@ from arrow_ingest.lake import lanes
 from arrow_ingest.lake.layouts import apply_layout, rearranged
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.tables import claim, ensure
+from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import LaneState, Position
 from arrow_ingest_tests.lake_writers import pipeline
-from arrow_ingest_tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.postgres
 

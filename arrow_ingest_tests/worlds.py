@@ -4,7 +4,8 @@ What holds in one place has to hold in all of them, so such a test takes the fix
 topic, its pipeline and its files. All eight are `make test-all`; a cheaper selection of them has every pair.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,12 @@ class World:
     def data_files(self) -> list[Path]:
         """The Parquet files below the data path, as files."""
         return sorted(self.files_root.rglob("*.parquet"))
+
+
+def variables_of_s3(monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str]) -> None:
+    """Make these the only AWS variables of this process and of its children."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)

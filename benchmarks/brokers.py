@@ -41,7 +41,8 @@ def running(kind: str, folder: Path) -> Iterator[RunningBroker]:
             yield RunningBroker(kind, "embedded (Tansu, in memory)", embedded.bootstrap_servers, (embedded.pid,))
         return
     version = kafka_version()
-    with KafkaCluster(folder / "kafka") as cluster:
+    # Twice the heap of tests: consumers ask for responses of 16 MiB, on eight partitions at once.
+    with KafkaCluster(folder / "kafka", heap_mib=1024) as cluster:
         pids = tuple(broker.pid for broker in cluster.brokers.values())
         yield RunningBroker(kind, f"Apache Kafka {version}", cluster.bootstrap_servers, pids)
 

@@ -78,10 +78,11 @@ def _message(pipeline: str, together: tuple[Change, ...], links: Links) -> Messa
     }[first.subject.kind]
     is_over = first.over_by is not None
     check = first.subject.name if first.subject.kind is Kind.CHECK else ""
+    run_id = first.over_by or first.trouble.run_id
     body = [
         *_partitions(together),
         first.trouble.says[:MAX_SAYS],
-        f"Run: {links.run(first.over_by or first.trouble.run_id)}",
+        *([f"Run: {links.run(run_id)}"] if run_id else []),  # a check may have been told outside of runs
         f"Table: {links.table(check)}",
     ]
     if is_over:

@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from arrow_ingest.components.metadata import COLUMN_SCHEMA, PUBLISHED_THROUGH
@@ -71,6 +72,14 @@ def failed_partitions(instance: dg.DagsterInstance, table: dg.AssetKey, check: C
     found = instance.event_log_storage.get_asset_check_partition_info([dg.AssetCheckKey(table, str(check))])
     failed = AssetCheckExecutionRecordStatus.FAILED
     return frozenset(info.partition_key for info in found if info.latest_execution_status == failed)
+
+
+def newest_teller(instance: dg.DagsterInstance, table: dg.AssetKey, check: Check, partition: str | None) -> str | None:
+    """The run that gave a check's newest answer; empty: it was given outside of runs; None: nobody gave one."""
+    newest = instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(table, str(check)), limit=1, partition_filter=PartitionKeyFilter(key=partition)
+    )
+    return newest[0].run_id if newest else None
 
 
 def _column_names(shown: dg.MetadataValue | None) -> frozenset[str] | None:

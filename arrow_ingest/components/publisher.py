@@ -167,12 +167,25 @@ class Publisher:
         return told is None or (told.passed, told.severity) != (verdict.passed, verdict.severity)
 
     def _tell(self, verdict: Verdict, through: int | None = None) -> None:
-        """Emit a check; with the snapshot ``through`` which it all is published then, for `history.published`."""
-        self._told[verdict.check, verdict.partition] = verdict
-        target = history.newest_materialization(self._context.instance, self._table, verdict.partition)
+        """Emit a check; with the snapshot ``through`` which it all is published then, for `history.published`.
+
+        Dagster keeps one row per run and check, and the row that was *made* last counts: what this run says again would
+        stand in its first row, behind that of a run that has spoken since (another lane's, or a check run alone), and
+        the badge would be blank. Then it is said outside of the run, in a row of its own.
+        """
+        instance, subject = self._context.instance, (verdict.check, verdict.partition)
+        is_overtaken = (
+            subject in self._told and history.newest_teller(instance, self._table, *subject) != self._context.run.run_id
+        )
+        self._told[subject] = verdict
+        target = history.newest_materialization(instance, self._table, verdict.partition)
         if through is not None:
             verdict = replace(verdict, numbers={**verdict.numbers, PUBLISHED_THROUGH: through})
-        self._context.log_event(evaluation(self._table, verdict, target))
+        told = evaluation(self._table, verdict, target)
+        if is_overtaken:
+            instance.report_runless_asset_event(told)
+        else:
+            self._context.log_event(told)
 
 
 @contextmanager

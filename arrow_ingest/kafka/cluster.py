@@ -29,11 +29,19 @@ from arrow_ingest.values import TopicState
 
 log = logging.getLogger(__name__)
 
-COORDINATOR_MOVES = frozenset({Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR})
-"""A consumer group is about to have another broker. Passes within seconds."""
+MOVING = frozenset(
+    {
+        Code.LEADER_NOT_AVAILABLE,
+        Code.NOT_LEADER_FOR_PARTITION,
+        Code.COORDINATOR_LOAD_IN_PROGRESS,
+        Code.COORDINATOR_NOT_AVAILABLE,
+        Code.NOT_COORDINATOR,
+    }
+)
+"""A partition or a consumer group is about to have another broker, or its first one. Passes within seconds."""
 
 MOVING_SECONDS = 0.1
-"""How long until such a group is asked for again."""
+"""How long until it is asked for again."""
 
 NOT_FOUND = -1
 """What a broker answers for a time after the last record."""
@@ -156,7 +164,7 @@ class Cluster:
                 code = _kafka_error(error).code()
                 if code == Code.GROUP_ID_NOT_FOUND:
                     return []
-                if code not in COORDINATOR_MOVES or time.monotonic() > deadline:
+                if code not in MOVING or time.monotonic() > deadline:
                     raise
             time.sleep(MOVING_SECONDS)
 
@@ -190,28 +198,30 @@ class Cluster:
         request: Callable[[float], Mapping[Any, Future[Any]]],
         deadline: float,
     ) -> dict[Any, Any]:
-        """Send a request and wait for all its answers.
+        """Send a request and wait for all its answers; again, until the deadline, while its broker moves.
 
         librdkafka ends a request at its own timeout; the future's is for a client that does not even do that.
         """
         self._faults.clear()
-        answers: dict[Any, Any] = {}
-        try:
-            futures = request(max(deadline - time.monotonic(), 0.1))
-            for name, future in futures.items():
-                answers[name] = future.result(max(deadline - time.monotonic(), 0.1) + 1.0)
-        except KafkaException as error:
-            raise self._wrapped(doing, _kafka_error(error)) from error
-        except FutureTimeout as error:
-            raise unreachable(self._kafka, doing, self._faults) from error
-        return answers
+        while True:
+            try:
+                futures = request(max(deadline - time.monotonic(), 0.1))
+                return {
+                    name: found.result(max(deadline - time.monotonic(), 0.1) + 1.0) for name, found in futures.items()
+                }
+            except KafkaException as error:
+                if _kafka_error(error).code() not in MOVING or time.monotonic() > deadline:
+                    raise self._wrapped(doing, _kafka_error(error)) from error
+            except FutureTimeout as error:
+                raise unreachable(self._kafka, doing, self._faults) from error
+            time.sleep(MOVING_SECONDS)
 
     def _wrapped(self, doing: str, error: KafkaError) -> ArrowIngestError:
         """The foreign error in our words, with what the connection met meanwhile."""
         code, detail = error.code(), error.str()
         if code == Code.UNKNOWN_TOPIC_OR_PART:
             return TopicMissing(self._kafka.topic, self._kafka.bootstrap_servers)
-        is_passing = code < 0 or code in COORDINATOR_MOVES or error.retriable()
+        is_passing = code < 0 or code in MOVING or error.retriable()
         if is_passing or code in SETTINGS_TO_BLAME:
             self._admin.poll(0)
             return unreachable(self._kafka, doing, [Fault(code, detail), *self._faults])

@@ -106,9 +106,17 @@ def admin_properties(kafka: KafkaConfig) -> dict[str, str]:
 
     >>> given = {"fetch.min.bytes": "9", "sasl.username": "ann"}
     >>> sorted(admin_properties(KafkaConfig(topic="t", bootstrap_servers="b:1", properties=given)))
-    ['bootstrap.servers', 'client.id', 'log_level', 'reconnect.backoff.max.ms', 'sasl.username']
+    ['bootstrap.servers', 'client.id', 'log_level', 'reconnect.backoff.max.ms', 'sasl.username', \
+'topic.metadata.refresh.interval.ms']
     """
     connection = {name: value for name, value in kafka.properties.items() if not name.startswith(_CONSUMER_ONLY)}
     # Log level 0: what matters comes back as an error; `debug` in the user's properties turns lines on again.
-    defaults = {"client.id": "arrow-ingest", "reconnect.backoff.max.ms": "1000", "log_level": "0"}
+    defaults = {
+        "client.id": "arrow-ingest",
+        "reconnect.backoff.max.ms": "1000",
+        "log_level": "0",
+        # Requests go to the controller that the last metadata named. With the default of five minutes, those that find
+        # it dead fail until then, although the other brokers serve; any broker may be the one (KRaft names a live one).
+        "topic.metadata.refresh.interval.ms": "2000",
+    }
     return defaults | connection | {"bootstrap.servers": kafka.bootstrap_servers}

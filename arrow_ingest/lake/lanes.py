@@ -102,7 +102,7 @@ def move_lane(lake: Lake, before: LaneState, after: LaneState) -> None:
     # Each column that is set costs DuckDB 1.5.5 about 1 ms, and a commit changes three.
     values = {name: value for name, value in row.items() if value != expected[name] or name == "updated_at"}
     changes = ", ".join(f'"{name}" = ?' for name in values)
-    # One comparison of rows, not six of columns: for those DuckLake 1.5.5 looks up statistics, 25 ms of CPU a commit.
+    # One comparison of rows, not six of columns: with DuckLake 1.5.5 the UPDATE takes 25 ms of CPU, not 44.
     columns, marks = ", ".join(f'"{name}"' for name in _FENCED), ", ".join("?" * len(_FENCED))
     changed = lake.execute(
         f"UPDATE {lane_table(before.pipeline, before.lane)} SET {changes} WHERE row({columns}) = row({marks})",

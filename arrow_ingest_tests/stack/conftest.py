@@ -1,4 +1,4 @@
-"""Fixtures of the tests with one real server each: Apache Kafka with local files, or S3 with the embedded broker."""
+"""Places of this folder's tests: Apache Kafka over local files, and the embedded broker over a bucket."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,8 +15,13 @@ from arrow_ingest.stack.s3 import S3Server
 from arrow_ingest_tests.conftest import new_topic
 from arrow_ingest_tests.lake_contents import PARTITIONS
 from arrow_ingest_tests.s3_proxy import S3Proxy
-from arrow_ingest_tests.stack.s3_lakes import S3Place, events, s3_pipeline, set_aws
-from arrow_ingest_tests.worlds import World
+from arrow_ingest_tests.stack.s3_lakes import S3Place, events, s3_pipeline
+from arrow_ingest_tests.worlds import World, variables_of_s3
+
+
+@pytest.fixture
+def generator() -> EventGenerator:
+    return events()
 
 
 @pytest.fixture
@@ -30,19 +35,14 @@ def world(kafka: KafkaCluster, tmp_path: Path) -> World:
 @pytest.fixture
 def place(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Place:
     """A bucket, which the environment's key may not delete from."""
-    set_aws(monkeypatch, s3.environ(s3.ingest))
+    variables_of_s3(monkeypatch, s3.environ(s3.ingest))
     return S3Place(s3, s3.new_bucket())
 
 
 @pytest.fixture
 def config(tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place) -> PipelineConfig:
-    """A pipeline over `place`."""
+    """A pipeline over the bucket, without messages."""
     return s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place)
-
-
-@pytest.fixture
-def generator() -> EventGenerator:
-    return events()
 
 
 @pytest.fixture

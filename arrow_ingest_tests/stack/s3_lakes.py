@@ -1,14 +1,12 @@
 """Pipelines over a bucket of their own, for the tests with a real S3 server."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.kafka.cluster import Cluster
@@ -22,9 +20,6 @@ from arrow_ingest_tests.lake_contents import assert_verified, pipeline, query
 
 MESSAGES = 12
 PREFIX = "some/prefix"
-AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
-ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-
 PART_BYTES = 10 * 2**20
 """pyarrow uploads a larger file in parts of this size."""
 
@@ -32,14 +27,6 @@ PART_BYTES = 10 * 2**20
 def events() -> EventGenerator:
     """Events of three days."""
     return EventGenerator(seed=7, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
-
-
-def set_aws(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
-    """Make the environment's AWS variables these and no others."""
-    for name in (*AWS, *ENDPOINTS):
-        monkeypatch.delenv(name, raising=False)
-    for name, setting in variables.items():
-        monkeypatch.setenv(name, setting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ lakes, catalogs, logs, Dagster's storage, the servers' own data, and what tests 
 """
 
 import mmap
-import urllib.parse
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,14 +16,18 @@ from arrow_ingest_tests.reported import FILE_NAME
 
 pytestmark = [pytest.mark.canary, pytest.mark.timeout(600)]
 
-MARKS = (PREFIX.encode(), PREFIX.encode("utf-16-le"), urllib.parse.quote(PREFIX, safe="").encode())
+DIGITS = 32
+SECRETS = (
+    re.compile(re.escape(PREFIX.encode()) + b"[0-9a-f]{%d}" % DIGITS),
+    re.compile(re.escape(PREFIX.encode("utf-16-le")) + b"(?:[0-9a-f]\\0){%d}" % DIGITS),
+)
+"""A secret, and not the words alone, which the stack's own source has."""
 
 MAY_HOLD_SECRETS = {
     "users.json": "versitygw's accounts",
     "users.json.backup": "versitygw's accounts",
-    "server.properties": "Kafka's own settings: the passwords of its key store and its users",
-    ".pgpass": "the password file that a test hands to libpq",
-    "arrow_ingest_test.duckdb_secret": "the DuckDB secret that a test makes persistent",
+    "broker-1.properties": "Kafka's own settings: the password of its key store",
+    "lake_files.duckdb_secret": "the DuckDB secret that a test makes persistent",
 }
 """Files whose purpose is to hold a secret, by name."""
 
@@ -33,7 +37,7 @@ def holds_secret(file: Path) -> bool:
     if file.stat().st_size == 0:
         return False
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(mark) >= 0 for mark in MARKS)
+        return any(secret.search(content) for secret in SECRETS)
 
 
 def written_files(folder: Path) -> Iterator[Path]:
@@ -44,11 +48,11 @@ def written_files(folder: Path) -> Iterator[Path]:
 
 
 def test_a_secret_would_be_found(tmp_path: Path) -> None:
-    quiet, loud = tmp_path / "quiet.log", tmp_path / "loud.log"
-    quiet.write_text("password=***")
+    quiet, loud, wide = (tmp_path / name for name in ("quiet.log", "loud.log", "wide.log"))
+    quiet.write_text(f"password=***, {PREFIX}")
     loud.write_text(f"x{new_secret()}y")
-    assert [file.name for file in written_files(tmp_path) if holds_secret(file)] == ["loud.log"]
-    loud.unlink()
+    wide.write_bytes(f"x{new_secret()}y".encode("utf-16-le"))
+    assert [file.name for file in written_files(tmp_path) if holds_secret(file)] == ["loud.log", "wide.log"]
 
 
 def test_nothing_that_the_suite_has_written_holds_a_secret(pytestconfig: pytest.Config) -> None:

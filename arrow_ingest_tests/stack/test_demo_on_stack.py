@@ -32,6 +32,3 @@ def test_four_lanes_on_one_day_commit_every_record_once_and_its_check_stays_curr
         key = dg.AssetCheckKey(TABLE, str(Check.ROWS_ACCOUNTED_FOR))
         [badge] = instance.event_log_storage.get_asset_check_partition_info([key])
         assert badge.latest_target_materialization_storage_id == badge.latest_materialization_storage_id
-        [newest] = instance.fetch_materializations(TABLE, limit=1).records
-        assert newest.asset_materialization is not None
-        assert newest.asset_materialization.metadata["rows"].value == 200_000

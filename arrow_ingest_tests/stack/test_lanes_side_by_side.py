@@ -1,7 +1,9 @@
 """Four lanes in four processes on Apache Kafka and PostgreSQL: side by side, exactly once, columns added meanwhile."""
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from arrow_ingest.config import KafkaConfig, PipelineConfig
+from arrow_ingest.errors import CommitConflict
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.relayout import apply_lanes
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
@@ -133,3 +137,49 @@ def test_two_lanes_become_four_and_then_three_while_the_topic_is_filled(
             apply_lanes(config, run_id="operator", wait_seconds=0)
         drained_by(config, range(lanes))
     assert_each_message_is_there_once(config, 3 * third)
+
+
+MAINTENANCE = (
+    "CALL ducklake_merge_adjacent_files('lake')",
+    "CALL ducklake_expire_snapshots('lake', older_than => now() - INTERVAL 1 SECOND)",
+    "CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL 1 HOUR)",
+    "CALL ducklake_delete_orphaned_files('lake', older_than => now() - INTERVAL 7 DAY)",
+)
+
+
+@contextmanager
+def maintained(config: PipelineConfig) -> Iterator[list[str]]:
+    """Merge, expire and clean up in a loop while the block runs, as an operator's own DuckDB would; what was done."""
+    done: list[str] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        with open_lake(config.lake) as lake:
+            while not stop.is_set():
+                for statement in MAINTENANCE:
+                    with suppress(CommitConflict):  # a lane was first, and the next round does it
+                        lake.execute(statement)
+                        done.append(statement)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield done
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def test_files_are_merged_and_snapshots_expired_beside_four_lanes_without_a_lane_noticing(
+    config: PipelineConfig, generator: EventGenerator
+) -> None:
+    produce_with_columns_that_come_later(config, generator, range(PARTITIONS))
+    drained_by(config, range(LANES))  # there is a table to maintain
+    produce_with_columns_that_come_later(config, generator, range(PARTITIONS, MESSAGES))
+    with maintained(config) as done:
+        drained_by(config, range(LANES))
+    assert set(MAINTENANCE) <= set(done)
+    assert_each_message_is_there_once(config, MESSAGES)
+    snapshots = query(config, "SELECT count(*) AS n FROM ducklake_snapshots('lake')").to_pylist()[0]["n"]
+    commits = query(config, "SELECT count(*) AS n FROM lake.arrow_ingest.commits").to_pylist()[0]["n"]
+    assert snapshots < commits

@@ -26,8 +26,8 @@ from arrow_ingest_tests.stack.s3_lakes import (
     MESSAGES,
     S3Place,
     s3_pipeline,
-    set_aws,
 )
+from arrow_ingest_tests.worlds import variables_of_s3
 
 pytestmark = pytest.mark.stack
 
@@ -37,7 +37,7 @@ def test_virtual_host_style(
 ) -> None:
     # Both clients take every name below localhost for this machine without asking anybody.
     with S3Server(tmp_path / "s3", programs=PROGRAMS, domain="localhost") as server, S3Proxy(server.endpoint) as proxy:
-        set_aws(monkeypatch, server.environ())
+        variables_of_s3(monkeypatch, server.environ())
         place = S3Place(server, server.new_bucket())
         endpoint = proxy.endpoint.replace("127.0.0.1", "localhost")
         lake = place.lake(tmp_path, endpoint=endpoint, url_style="vhost")
@@ -62,7 +62,7 @@ def test_keys_and_address_from_a_duckdb_secret(
             "URL_STYLE 'path', USE_SSL false)",
             {"key": keys.access, "secret": keys.secret, "endpoint": place.server.endpoint.removeprefix("http://")},
         )
-    set_aws(monkeypatch, {})
+    variables_of_s3(monkeypatch, {})
     lake = LakeConfig.model_validate(config.lake.model_dump(by_alias=True) | {"s3": {"secret": "lake_files"}})
     config = config.model_copy(update={"lake": lake})
     produce(config, generator, range(MESSAGES))

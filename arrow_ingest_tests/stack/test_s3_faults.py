@@ -21,9 +21,9 @@ from arrow_ingest_tests.stack.s3_lakes import (
     S3Place,
     produce_large,
     s3_pipeline,
-    set_aws,
     verified,
 )
+from arrow_ingest_tests.worlds import variables_of_s3
 
 pytestmark = pytest.mark.stack
 
@@ -165,7 +165,7 @@ def test_wrong_settings_are_named_and_nothing_is_committed(
     environ: dict[str, str],
     said: str,
 ) -> None:
-    set_aws(monkeypatch, place.server.environ() | environ)
+    variables_of_s3(monkeypatch, place.server.environ() | environ)
     for attempt in (lambda: drained(config), lambda: probe_data_path(config.lake)):
         with pytest.raises(ConfigError, match=said) as refused:
             attempt()
@@ -187,7 +187,7 @@ def test_a_key_that_may_not_write_is_told_so(
 ) -> None:
     reader = Keys("reader", "readersecret")
     place.server._administer("create-user", "--access", reader.access, "--secret", reader.secret, "--role", "user")
-    set_aws(monkeypatch, place.server.environ(reader))
+    variables_of_s3(monkeypatch, place.server.environ(reader))
     with pytest.raises(ConfigError, match=r"lake\.data_path: .*ACCESS_DENIED.*PutObject"):
         drained(config)
     assert place.objects() == []

@@ -1,7 +1,6 @@
 """What each key may do: three rights to ingest, and only maintenance deletes; what DuckDB's rollback makes of it."""
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,10 @@ from arrow_ingest.lake.probe import probe_data_path
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.s3_request import send
-from arrow_ingest.values import Point
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     assert_holds_exactly,
     assert_verified,
-    drain_in_a_process,
     drained,
     produce,
 )
@@ -31,8 +28,8 @@ from arrow_ingest_tests.stack.s3_lakes import (
     assert_holds_large,
     produce_large,
     s3_pipeline,
-    set_aws,
 )
+from arrow_ingest_tests.worlds import variables_of_s3
 
 pytestmark = pytest.mark.stack
 
@@ -69,7 +66,7 @@ def test_only_the_maintenance_key_removes_what_no_snapshot_needs(
     with open_lake(config.lake) as lake, pytest.raises(ConfigError, match="AccessDenied"):
         lake.execute(clean_up)
     assert orphan.exists()
-    set_aws(monkeypatch, place.server.environ(place.server.maintenance))
+    variables_of_s3(monkeypatch, place.server.environ(place.server.maintenance))
     with open_lake(config.lake) as lake:
         assert len(lake.execute(clean_up)) == 1
     assert not orphan.exists()
@@ -80,18 +77,6 @@ def test_only_the_maintenance_key_removes_what_no_snapshot_needs(
 @pytest.fixture
 def inserting(tmp_path: Path, broker: EmbeddedBroker, topic: Any, place: S3Place) -> PipelineConfig:
     return s3_pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), place, writer="insert")
-
-
-@pytest.mark.parametrize(("point", "occurrence"), [(Point.FILES_ADDED, 1), (Point.COMMITTED, 1)])
-def test_inserting_writer_loses_and_repeats_nothing(
-    inserting: PipelineConfig, generator: EventGenerator, point: Point, occurrence: int
-) -> None:
-    produce(inserting, generator, range(MESSAGES))
-    crashed = drain_in_a_process(inserting, point.value, str(occurrence))
-    assert crashed.returncode == -signal.SIGKILL, crashed.stderr
-    drained(inserting)
-    assert_holds_exactly(inserting, generator, MESSAGES)
-    assert_verified(inserting)
 
 
 def test_a_rollback_that_may_not_delete_leaves_its_files_and_the_first_error_counts(

@@ -14,7 +14,8 @@ from arrow_ingest.lake.session import open_lake
 from arrow_ingest.values import Point
 from arrow_ingest_tests.lake_contents import PARTITIONS, drain_in_a_process, drained, produce
 from arrow_ingest_tests.s3_proxy import S3Proxy
-from arrow_ingest_tests.stack.s3_lakes import MESSAGES, S3Place, events, s3_pipeline, set_aws, verified
+from arrow_ingest_tests.stack.s3_lakes import MESSAGES, S3Place, events, s3_pipeline, verified
+from arrow_ingest_tests.worlds import variables_of_s3
 
 pytestmark = pytest.mark.stack
 
@@ -81,7 +82,7 @@ def test_keys_that_are_refused_are_not_quoted(
     drained(config)
     data = [f"s3://{file.relative_to(place.server.data)}" for file in place.objects()]
     produce(config, events(), range(MESSAGES, MESSAGES + 1))
-    set_aws(monkeypatch, place.server.environ() | environ)
+    variables_of_s3(monkeypatch, place.server.environ() | environ)
     monkeypatch.setattr("arrow_ingest.lake.s3_store.ATTEMPTS", 1)
     said = []
     with pytest.raises(ArrowIngestError) as by_pyarrow:

@@ -34,8 +34,10 @@ def stack_in_the_foreground(folder: Path, **variables: str) -> Iterator["subproc
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
-        yield running
-        running.kill()
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 @pytest.fixture
