@@ -19,7 +19,8 @@
     │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
     ├── TerminalError                  stop and tell a person
     │   ├── ConfigError                the pipeline's YAML, or a command's arguments
-    │   │   └── NothingToRebase        the lane reads the topic as it is
+    │   │   ├── NothingToRebase        the lane reads the topic as it is
+    │   │   └── NothingToMaintain      the pipeline has committed nothing yet
     │   ├── MissingPart                an optional package, a DuckDB extension, a program or a librdkafka symbol
     │   ├── StackFailed                a server or a tool of the stack that we run ourselves failed
     │   ├── RowTooLarge                one row does not fit into a message
@@ -180,6 +181,10 @@ class ConfigError(TerminalError):
 
 class NothingToRebase(ConfigError):
     """A new generation was asked for, and the lane reads this very topic, whose end it has not lost."""
+
+
+class NothingToMaintain(ConfigError):
+    """Maintenance was asked for, and the pipeline never ran into the lake."""
 
 
 class MissingPart(TerminalError):

@@ -25,6 +25,7 @@ from arrow_ingest.pipeline.rebuild import between, check_log_covers, rebuild, th
 from arrow_ingest.pipeline.replay import replay
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import CommitKind, LaneState, Point, Position, Receipt, TopicState
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
@@ -37,7 +38,6 @@ from arrow_ingest_tests.lake_contents import (
     repair_in_a_process,
 )
 from arrow_ingest_tests.no_locks import no_lane_locks
-from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
 
 MESSAGES = 16

@@ -21,6 +21,7 @@ from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.replay import Replayed, replay
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import CommitKind, Point, Reason
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
@@ -33,7 +34,6 @@ from arrow_ingest_tests.lake_contents import (
     repair_in_a_process,
 )
 from arrow_ingest_tests.no_locks import no_lane_locks
-from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
 
 MESSAGES = 24

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -34,6 +35,7 @@ from arrow_ingest.components.verdicts import (
     late_rows,
     pipeline_verdicts,
     rows_accounted_for,
+    small_files,
 )
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import TransientError
@@ -124,7 +126,7 @@ class Publisher:
                 self._tell(verdict, through if verdict.check is Check.OFFSETS_CONTIGUOUS else None)
 
     def _materialise(self, publication: Publication, view: LedgerView, numbers: Mapping[str, float]) -> None:
-        """One materialisation, and right after it the check of that partition, or its badge stays blank (FACTS)."""
+        """One materialisation, and right after it the checks of that partition, or its badge stays blank (FACTS)."""
         value = publication.value
         metadata = {
             **partition_metadata(self._config, publication, view.totals.get(value)),
@@ -142,6 +144,7 @@ class Publisher:
         self._tell(rows_accounted_for(value, view.totals, view.table_rows))
         if not (late := late_rows(value, view.late)).passed:  # an event costs 10 to 35 ms (FACTS), and most have none
             self._tell(late)
+        self._tell(small_files(self._config, value, view.files, datetime.now(UTC)))
 
     def _add_values(self, keys: list[str]) -> None:
         """Tell Dagster of table partitions that appeared, where they are values: an event alone declares none."""

@@ -87,7 +87,7 @@ class Lake:
         try:
             return self._connection.execute(text, parameters).to_arrow_reader(batch_rows)
         except duckdb.Error as error:
-            raise wrapped(error, _shown(text)) from error
+            raise wrapped(error, _shown(text)) from shown_cause(error)
 
     def insert(self, table: str, rows: pa.Table) -> None:
         """INSERT rows by the names of their columns; DuckDB scans them where they are. Raises as `execute` does."""

@@ -32,8 +32,8 @@ def expire(work: Work) -> StepReport:
     Raises:
         LaneLockLost, CatalogUnavailable, CommitConflict: what expired before is gone.
     """
-    kept = retention.of_the_lake(work)
     snapshots = work.lake.execute("SELECT snapshot_id, snapshot_time FROM ducklake_snapshots(?) ORDER BY 1", [LAKE])
+    kept = retention.of_the_lake(work)
     ids = to_expire(snapshots, work.now, keep_for=timedelta(days=kept.keep_days), keep_count=kept.keep_count)
     if not ids:
         says = f"{len(snapshots)} snapshots are kept"

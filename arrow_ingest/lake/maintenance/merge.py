@@ -10,9 +10,9 @@ from functools import partial
 
 from arrow_ingest.config import Parquet
 from arrow_ingest.errors import CatalogUnavailable, CommitConflict
-from arrow_ingest.lake import durable
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.maintenance.merge_policy import SmallFile, Window, best_window, is_left_alone, windows
+from arrow_ingest.lake.maintenance.partition_keys import put_right
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
 from arrow_ingest.lake.maintenance.work import Work
 from arrow_ingest.lake.sql import LAKE
@@ -85,11 +85,13 @@ def small_files(work: Work, table: str) -> tuple[SmallFile, ...]:
     named = {"schema": work.config.lake.schema_name, "table": table, "stop": int(work.settings.merge.small_file_bytes)}
     by = work.config.partition_by if table == work.config.lake.table else None
     newest = work.settings.merge.leave_newest
+    alone: dict[str, bool] = {}
     found = []
     for file_id, path, size, shape in work.lake.execute(_SMALL, named):
         folder = path.rpartition("/")[0]
-        alone = by is not None and by.unit != "value" and is_left_alone(folder, by.unit, work.now, newest)
-        found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=alone))
+        if by is not None and by.unit != "value" and folder not in alone:
+            alone[folder] = is_left_alone(folder, by.unit, work.now, newest)
+        found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=alone.get(folder, False)))
     return tuple(found)
 
 
@@ -109,6 +111,7 @@ def _count(work: Work, table: str, done: _Done) -> None:
 
 def _merge_table(work: Work, table: str, done: _Done) -> None:
     merging, races = work.settings.merge, 0
+    put_right(work, table)
     while True:
         try:
             files = small_files(work, table)
@@ -144,7 +147,7 @@ def _merge_some(work: Work, table: str, window: Window) -> int:
     def merge_files() -> int:
         work.sign(f"merge files of {table}")
         rows = work.lake.execute(_MERGE, [table, schema, window.min_bytes, window.stop_bytes, most])
-        _settle()
+        _settle(work)
         return sum(int(created) for _, _, _, created in rows)
 
     _compress_alike(work, schema, table)
@@ -176,13 +179,13 @@ def codec_of(parquet: Parquet) -> str:
     return _CODECS.get(parquet.compression, parquet.compression)
 
 
-def _settle() -> None:
+def _settle(work: Work) -> None:
     """Return once DuckDB's files are on disk, which it does not wait for (FACTS).
 
     Raises:
         CatalogUnavailable: they cannot be made to.
     """
     try:
-        durable.sync_all()
+        work.lake.store.settle_foreign(None)
     except OSError as error:
         raise CatalogUnavailable(f"merged files cannot be made durable: {error}") from error

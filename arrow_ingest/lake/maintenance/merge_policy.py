@@ -121,7 +121,18 @@ def is_left_alone(folder: str, unit: TimeUnit, now: datetime, leave_newest: int)
     (False, True)
     """
     start = partition_start(folder)
-    return leave_newest > 0 and start is not None and start >= _newest_from(unit, now, leave_newest)
+    return start is not None and _is_newest(start, unit, now, leave_newest)
+
+
+def is_newest(start: datetime, unit: TimeUnit, now: datetime, count: int) -> bool:
+    """Whether a unit of time that begins at ``start`` is among the newest ``count``, or lies in the future.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 11, 4, 2, tzinfo=UTC)
+    >>> [is_newest(datetime(2026, 11, day, tzinfo=UTC), "day", now, 2) for day in (2, 3, 4)]
+    [False, True, True]
+    """
+    return _is_newest((start.year, start.month, start.day, start.hour), unit, now, count)
 
 
 def partition_start(folder: str) -> tuple[int, ...] | None:
@@ -135,9 +146,14 @@ def partition_start(folder: str) -> tuple[int, ...] | None:
     return tuple(map(int, values)) if values and all(value.isdecimal() for value in values) else None
 
 
+def _is_newest(start: tuple[int, ...], unit: TimeUnit, now: datetime, count: int) -> bool:
+    first = _newest_from(unit, now, count)
+    return count > 0 and start[: len(first)] >= first
+
+
 def _newest_from(unit: TimeUnit, now: datetime, leave_newest: int) -> tuple[int, ...]:
-    """Where the units of time begin that are left alone."""
-    back = leave_newest - 1
+    """Where the newest units of time begin."""
+    back = max(0, leave_newest - 1)
     match unit:
         case "month":
             months = now.year * 12 + now.month - 1 - back

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
-from arrow_ingest.lake.maintenance.stored_files import size_of
 from arrow_ingest.lake.maintenance.work import Work
 from arrow_ingest.lake.sql import LAKE
 from arrow_ingest.lake.statistics import METADATA
@@ -37,7 +36,7 @@ def clean_up(work: Work) -> StepReport:
         return StepReport(work.step, Outcome.NOTHING, "no file is old enough", {"files": 0, "bytes": 0})
     most = int(work.settings.files.max_files)
     if work.is_dry_run:
-        size_bytes = sum(size_of(path) for path in _listed(work, before))
+        size_bytes = _bytes(work, _listed(work, before))
         says = f"{min(total, most)} files would be removed"
         return StepReport(work.step, Outcome.PLANNED, says, {"files": min(total, most), "bytes": size_bytes})
     files = freed = 0
@@ -45,7 +44,7 @@ def clean_up(work: Work) -> StepReport:
         if not work.has_time or files >= most:
             break
         paths = _listed(work, cut)
-        freed += sum(size_of(path) for path in paths)
+        freed += _bytes(work, paths)
         work.write(partial(work.lake.execute, f"CALL ducklake_cleanup_old_files('{LAKE}', older_than => ?)", [cut]))
         files += len(paths)
     outcome = Outcome.DONE if files >= total else Outcome.POSTPONED
@@ -73,3 +72,8 @@ def cuts(waiting: Sequence[tuple[datetime, int]], chunk: int, end: datetime) -> 
 def _listed(work: Work, before: datetime) -> list[str]:
     text = f"CALL ducklake_cleanup_old_files('{LAKE}', older_than => ?, dry_run => true)"
     return [path for (path,) in work.lake.execute(text, [before])]
+
+
+def _bytes(work: Work, paths: Sequence[str]) -> int:
+    """Bytes of those that are there."""
+    return sum(size for size in work.lake.store.sizes(paths).values() if isinstance(size, int))

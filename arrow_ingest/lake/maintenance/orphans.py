@@ -14,10 +14,10 @@ from arrow_ingest.errors import LaneBusy
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.lock_wait import waited_for
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
-from arrow_ingest.lake.maintenance.stored_files import StoredFile, files_below, remove
 from arrow_ingest.lake.maintenance.work import Place, Work
 from arrow_ingest.lake.staging import table_folder
 from arrow_ingest.lake.statistics import METADATA
+from arrow_ingest.values import StoredFile
 
 _STAGED = re.compile(r"lane-(\d+)-[0-9A-Za-z-]+-\d+\.parquet")
 _OURS = re.compile(r"maintenance-[0-9a-f-]{36}\.parquet|ducklake-[0-9a-f-]{36}(-delete)?\.parquet")
@@ -39,8 +39,9 @@ def remove_orphans(work: Work) -> StepReport:
     """
     before = work.now - timedelta(days=work.settings.files.orphans_after_days)
     tables = (work.config.lake.table, dead_letter_table(work.config.lake.table))
-    stored = [file for table in tables for file in files_below(table_folder(work.config.lake, table))]
-    aged = [file for file in stored if file.modified_at < before and is_ours(file.path.name)]
+    schema, store = work.config.lake.schema_name, work.lake.store
+    stored = (file for table in tables for file in store.files_below(table_folder(store, schema, table)))
+    aged = [file for file in stored if file.modified_at < before and is_ours(file.name)]
     found = _unknown(work, aged)[: int(work.settings.files.max_files)]
     numbers = {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
     if not found:
@@ -49,7 +50,7 @@ def remove_orphans(work: Work) -> StepReport:
         return StepReport(work.step, Outcome.PLANNED, f"{len(found)} files would be removed", numbers)
     by_lane: dict[int | None, list[StoredFile]] = {}
     for file in found:
-        by_lane.setdefault(lane_of(file.path.name), []).append(file)
+        by_lane.setdefault(lane_of(file.name), []).append(file)
     kept = [file for lane, files in by_lane.items() for file in _remove(work, lane, files)]
     numbers = {
         "files": len(found) - len(kept),
@@ -84,7 +85,7 @@ def lane_of(name: str) -> int | None:
 def _unknown(work: Work, files: Iterable[StoredFile]) -> list[StoredFile]:
     """Those that the catalog does not know now: asked after they were listed, since a file may be added meanwhile."""
     known = {name for (name,) in work.lake.execute(_KNOWN)}
-    return [file for file in files if file.path.name not in known]
+    return [file for file in files if file.name not in known]
 
 
 def _remove(work: Work, lane: int | None, files: Iterable[StoredFile]) -> list[StoredFile]:
@@ -106,5 +107,5 @@ def _remove_unknown(work: Work, files: Iterable[StoredFile]) -> None:
     work.lock.check()
     for file in _unknown(work, files):
         work.at(work.step, Place.BEGUN)
-        remove(file.path)
+        work.lake.store.remove(file.path)
         work.at(work.step, Place.WRITTEN)

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -25,10 +24,9 @@ from arrow_ingest.lake.maintenance.work import Work
 from arrow_ingest.lake.new_rows import add_files
 from arrow_ingest.lake.row_groups import RowGroupFile
 from arrow_ingest.lake.schema import plan_for
-from arrow_ingest.lake.session import data_root
 from arrow_ingest.lake.sql import in_lake, quoted
 from arrow_ingest.lake.sqltypes import fold
-from arrow_ingest.lake.staging import names_in_file
+from arrow_ingest.lake.staging import names_in_file, table_folder
 from arrow_ingest.lake.statistics import METADATA
 from arrow_ingest.lake.tables import read_table_schema
 from arrow_ingest.values import StagedFile
@@ -65,7 +63,7 @@ def rewrite(work: Work) -> StepReport:
     """
     settings, place = work.settings.rewrite, work.config.lake
     named = {
-        "root": f"{data_root(place)}/",
+        "root": work.lake.store.root,
         "schema": place.schema_name,
         "table": place.table,
         "share": settings.min_deleted_share,
@@ -138,12 +136,13 @@ def _staged(work: Work, file: LossyFile) -> StagedFile:
     """The file's remaining rows in a new file beside it."""
     place, parquet = work.config.lake, work.config.parquet
     schema = plan_for(work.config, read_table_schema(work.lake, place)).target
-    folder = Path(file.path).parent
-    path = folder / f"maintenance-{uuid.uuid4()}.parquet"
-    names = names_in_file(schema.names, str(folder.relative_to(data_root(place) / place.schema_name / place.table)))
+    folder = file.path.rpartition("/")[0]
+    hive = folder.removeprefix(table_folder(work.lake.store, place.schema_name, place.table)).strip("/")
+    names = names_in_file(schema.names, hive)
     columns = ", ".join(map(quoted, schema.names))
     table = in_lake(place.schema_name, place.table)
-    out = RowGroupFile(path, None, parquet, partial(datetime.now, UTC))
+    path = f"{folder}/maintenance-{uuid.uuid4()}.parquet"
+    out = RowGroupFile(work.lake.store, path, None, parquet, partial(datetime.now, UTC))
     try:
         rows = work.lake.reader(f"SELECT {columns} FROM {table} WHERE filename = ?", [file.path], BATCH_ROWS)
         group: list[pa.RecordBatch] = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, ConfigError, LaneLockLost
+from arrow_ingest.errors import ArrowIngestError, LaneLockLost, NothingToMaintain
 from arrow_ingest.lake.catalog import LaneLock, catalog_of
 from arrow_ingest.lake.lock_wait import waited_for
 from arrow_ingest.lake.maintenance.census import census
@@ -29,6 +29,9 @@ from arrow_ingest.lake.tables import is_registered
 from arrow_ingest.maintenance_settings import Step
 
 log = logging.getLogger(__name__)
+
+THREADS = 1
+"""With two, DuckLake 1.5.5 now and then writes a merged file's partition values in another order (measured)."""
 
 _STEPS: dict[Step, Callable[[Work], StepReport]] = {
     Step.ROTATE: rotate,
@@ -71,12 +74,12 @@ def maintain(
 
     Raises:
         MaintenanceBusy: another maintenance did not end in time.
-        ConfigError: there is no lake yet, or the pipeline never ran into it.
+        NothingToMaintain: there is no lake yet, or the pipeline never ran into it.
         CatalogUnavailable: the lake cannot be opened.
     """
     catalog = catalog_of(config.lake)
     if not catalog.exists():
-        raise ConfigError(f"{config.name} was never started: there is no lake to maintain yet")
+        raise NothingToMaintain(f"{config.name} was never started: there is no lake to maintain yet")
     started = time.monotonic()
     run = _Run(config, run_id, now, is_dry_run, at, deadline=started + config.maintenance.max_seconds)
     wanted = set(config.maintenance.steps if only is None else only)
@@ -91,7 +94,7 @@ def maintain(
 def _counted(config: PipelineConfig) -> Census:
     with open_lake(config.lake, read_only=True) as lake, lake.snapshot():
         if not is_registered(lake, config):
-            raise ConfigError(f"{config.name} never ran into this lake: there is nothing to maintain yet")
+            raise NothingToMaintain(f"{config.name} never ran into this lake: there is nothing to maintain yet")
         return census(lake, config)
 
 
@@ -104,6 +107,7 @@ def _done(run: _Run, lock: LaneLock, step: Step) -> StepReport:
         with open_lake(
             run.config.lake,
             read_only=run.is_dry_run,
+            threads=THREADS,
             merged_file_bytes=int(run.config.maintenance.merge.target_file_bytes),
         ) as lake:
             work = Work(
