@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.dead_letter_query import Wanted
-from arrow_ingest.pipeline.rebuild import rebuild, these
+from arrow_ingest.pipeline.rebuild import rebuild
+from arrow_ingest.pipeline.rebuild_choice import these
 from arrow_ingest.pipeline.replay import replay
 from arrow_ingest.values import Point, Receipt
 from arrow_ingest_tests.crash_drain import observer, tell

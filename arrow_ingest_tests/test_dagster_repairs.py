@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from arrow_ingest.components.names import Check, Names
+from arrow_ingest.components.names import PIPELINE_CHECKS, Check, Names
 from arrow_ingest.components.pipeline_definitions import pipeline_definitions
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
@@ -49,9 +49,14 @@ def replay_run(config: PipelineConfig, instance: dg.DagsterInstance, **asked: An
     return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
 
 
-def replay_metadata(config: PipelineConfig, result: dg.ExecuteInProcessResult) -> dict[str, object]:
+def output_metadata(result: dg.ExecuteInProcessResult) -> dict[str, object]:
     [output] = [event for event in result.all_events if event.is_successful_output]
     return {key: value.value for key, value in output.step_output_data.metadata.items()}
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    return str(failure.step_failure_data)
 
 
 def newest_dead_letters(config: PipelineConfig, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
@@ -82,16 +87,16 @@ def test_replay_materialises_the_days_of_its_rows_and_the_check_is_green_again(
     assert not newest_dead_letters(config, instance).passed, "a run that reads nothing does not cover it up"
 
     dry = replay_run(config, instance, dry_run=True, reasons=["too_many_rows"])
-    assert replay_metadata(config, dry)["replayed"] == 2
+    assert output_metadata(dry)["replayed"] == 2
     assert not newest_dead_letters(config, instance).passed
 
     result = replay_run(config, instance)
     assert result.success
-    found = replay_metadata(config, result)
+    found = output_metadata(result)
     assert (found["replayed"], found["rows"], found["still_dead"]) == (2, 2 * ROWS, 0)
     assert found["replayed_by_reason"] == {"too_many_rows": 2}
     assert newest_dead_letters(config, instance).passed
-    assert all(check_states(config, instance).values())
+    assert check_states(config, instance) == dict.fromkeys(PIPELINE_CHECKS, True)
     after = versions(config, instance)
     assert {day for day in after if after[day] != before[day]} == {THREE_DAYS[1]}
     assert materializations(config, instance)[-1].metadata["dagster/partition_row_count"].value == 3 * ROWS
@@ -107,23 +112,33 @@ def test_a_replay_of_no_known_reason_fails_and_says_so(config: PipelineConfig, i
     assert not replay_run(config, instance, reasons=["bad weather"]).success
     result = replay_run(config, instance)
     assert result.success
-    assert replay_metadata(config, result)["still_dead_by_reason"] == {"framing": 1}
+    assert output_metadata(result)["still_dead_by_reason"] == {"framing": 1}
     assert not newest_dead_letters(config, instance).passed
 
 
-def rebuild_run(
-    config: PipelineConfig, instance: dg.DagsterInstance, tags: dict[str, str], *, by_job: bool = True
-) -> dg.ExecuteInProcessResult:
-    """A run of the rebuild job, or of the Materialize button with run config."""
+def rebuild_run(config: PipelineConfig, instance: dg.DagsterInstance, **asked: Any) -> dg.ExecuteInProcessResult:
+    """A run of the rebuild job as its launchpad starts it."""
     names = Names.of(config)
-    definitions = pipeline_definitions(config)
-    if by_job:
-        job, run_config = definitions.resolve_job_def(names.rebuild_job), None
-    else:
-        whole = definitions.resolve_implicit_global_asset_job_def()
-        job = whole.get_subset(asset_selection={names.table})
-        run_config = {"ops": {names.op: {"config": {"rebuild": True}}}}
-    return job.execute_in_process(instance=instance, tags=tags, run_config=run_config, raise_on_error=False)
+    job = pipeline_definitions(config).resolve_job_def(names.rebuild_job)
+    run_config = {"ops": {names.rebuild_op: {"config": asked}}}
+    return job.execute_in_process(instance=instance, run_config=run_config, raise_on_error=False)
+
+
+def clicked_rebuild(config: PipelineConfig, instance: dg.DagsterInstance, days: tuple[str, str]) -> bool:
+    """A run of the Materialize button with run config, over a range of partitions."""
+    names = Names.of(config)
+    job = pipeline_definitions(config).resolve_implicit_global_asset_job_def()
+    tags = dict(zip(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), days, strict=True))
+    return (
+        job.get_subset(asset_selection={names.table})
+        .execute_in_process(
+            instance=instance,
+            tags=tags,
+            run_config={"ops": {names.op: {"config": {"rebuild": True}}}},
+            raise_on_error=False,
+        )
+        .success
+    )
 
 
 def all_rows(config: PipelineConfig) -> list[tuple[Any, ...]]:
@@ -131,22 +146,29 @@ def all_rows(config: PipelineConfig) -> list[tuple[Any, ...]]:
         return lake.execute("FROM lake.main.events ORDER BY ALL")
 
 
-@pytest.mark.parametrize("by_job", [True, False], ids=["job", "run config"])
 def test_rebuilt_days_get_a_new_version_with_the_same_rows_and_others_none(
-    config: PipelineConfig, instance: dg.DagsterInstance, by_job: bool
+    config: PipelineConfig, instance: dg.DagsterInstance
 ) -> None:
     send(config, *THREE_DAYS, THREE_DAYS[0])
     assert supervised_run(config, instance).success
+    first, second, third = THREE_DAYS
     before, rows = versions(config, instance), all_rows(config)
-    days = {"dagster/asset_partition_range_start": THREE_DAYS[0], "dagster/asset_partition_range_end": THREE_DAYS[1]}
-    result = rebuild_run(config, instance, days, by_job=by_job)
+    result = rebuild_run(config, instance, first=first, last=second)
     assert result.success
+    told = output_metadata(result)
+    assert (told["partitions"], told["rows"]) == ([first, second], 3 * ROWS)
     after = versions(config, instance)
-    assert {day for day in after if after[day] != before[day]} == {THREE_DAYS[0], THREE_DAYS[1]}
+    assert {day for day in after if after[day] != before[day]} == {first, second}
     assert all_rows(config) == rows
-    newest_of_first = [found for found in materializations(config, instance) if found.partition == THREE_DAYS[0]][-1]
+    newest_of_first = [found for found in materializations(config, instance) if found.partition == first][-1]
     assert newest_of_first.metadata["dagster/partition_row_count"].value == 2 * ROWS
-    assert all(check_states(config, instance).values())
+    assert check_states(config, instance) == dict.fromkeys(PIPELINE_CHECKS, True)
+
+    before = after
+    assert clicked_rebuild(config, instance, (second, third))
+    after = versions(config, instance)
+    assert {day for day in after if after[day] != before[day]} == {second, third}
+    assert all_rows(config) == rows
     assert supervised_run(config, instance).success
     assert versions(config, instance) == after
 
@@ -157,14 +179,11 @@ def test_a_refused_rebuild_fails_with_the_reason_and_changes_nothing(
     send(config, *THREE_DAYS)
     assert supervised_run(config, instance).success
     before, rows = versions(config, instance), all_rows(config)
-    assert not rebuild_run(config, instance, {}).success
+    assert "name table partitions" in failure_of(rebuild_run(config, instance))
     with Cluster(config.kafka) as cluster:
         cluster.delete_topic()
         cluster.create_topic(PARTITIONS)
-    result = rebuild_run(config, instance, {"dagster/partition": THREE_DAYS[0]})
-    assert not result.success
-    [failure] = [event for event in result.all_events if event.is_step_failure]
-    assert "was made again" in str(failure.step_failure_data)
+    assert "was made again" in failure_of(rebuild_run(config, instance, partitions=[THREE_DAYS[0]]))
     assert (versions(config, instance), all_rows(config)) == (before, rows)
 
 

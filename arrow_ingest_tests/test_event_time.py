@@ -16,7 +16,8 @@ from arrow_ingest.errors import ConfigError
 from arrow_ingest.lake.dead_letter_query import Wanted
 from arrow_ingest.lake.late_rows import late_since
 from arrow_ingest.lake.session import open_lake
-from arrow_ingest.pipeline.rebuild import between, rebuild
+from arrow_ingest.pipeline.rebuild import rebuild
+from arrow_ingest.pipeline.rebuild_choice import between
 from arrow_ingest.pipeline.replay import replay
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest_tests.arrow_payloads import stream_of

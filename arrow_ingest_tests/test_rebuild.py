@@ -21,7 +21,8 @@ from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.statistics import rows_by_partition
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.interventions import rebase
-from arrow_ingest.pipeline.rebuild import between, check_log_covers, rebuild, these
+from arrow_ingest.pipeline.rebuild import check_log_covers, rebuild
+from arrow_ingest.pipeline.rebuild_choice import between, these
 from arrow_ingest.pipeline.replay import replay
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator

@@ -1,19 +1,15 @@
 """`arrow-ingest rebuild`: table partitions made anew from the log."""
 
 import logging
-from collections.abc import Sequence
 
 import click
 
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.cli.runs import new_run_id
-from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ConfigError
-from arrow_ingest.lake.time_partitions import key_of_time, start_of_key
 from arrow_ingest.pipeline.lane_locks import longest_run_seconds
-from arrow_ingest.pipeline.rebuild import Choice, between, these
 from arrow_ingest.pipeline.rebuild import rebuild as rebuild_partitions
+from arrow_ingest.pipeline.rebuild_choice import chosen
 from arrow_ingest.values import Receipt
 
 log = logging.getLogger(__name__)
@@ -67,43 +63,6 @@ def rebuild(
         )
     else:
         print_people("None of these table partitions has rows.")
-
-
-def chosen(config: PipelineConfig, first: str | None, last: str | None, named: Sequence[str]) -> Choice:
-    """Which table partitions the options mean.
-
-    Raises:
-        ConfigError: they do not fit the table, or name none.
-    """
-    by = config.partition_by
-    if by is None:
-        if first or last or named:
-            raise ConfigError(
-                f"the table of {config.name} has no partitions: it is rebuilt as a whole, without options"
-            )
-        return these(())
-    if named and (first or last):
-        raise ConfigError("name table partitions with --partition, or a range with --from and --to")
-    if not named and first is None:
-        raise ConfigError("name table partitions: --from and --to, or --partition")
-    if by.unit == "value":
-        if first or last:
-            raise ConfigError("the table is partitioned by values: name them with --partition")
-        return these(named)
-    keys = [_key(key, by.unit) for key in (*named, *(key for key in (first, last) if key is not None))]
-    return these(keys) if named else between(keys[0], keys[-1])
-
-
-def _key(given: str, unit: str) -> str:
-    """A key as Dagster writes it; a month may be written without its day."""
-    assert unit in ("hour", "day", "month")
-    for text in (given, f"{given}-01"):
-        try:
-            return key_of_time(start_of_key(text, unit), unit)  # type: ignore[arg-type]
-        except ValueError:
-            continue
-    example = {"hour": "2026-11-04-02:00", "day": "2026-11-04", "month": "2026-11"}[unit]
-    raise ConfigError(f"{given!r} is no {unit} of the table, such as {example}")
 
 
 def _document(receipt: Receipt) -> dict[str, object]:

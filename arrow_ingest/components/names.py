@@ -69,6 +69,7 @@ class Names:
     table_partitions: str
     replay_op: str
     replay_job: str
+    rebuild_op: str
     rebuild_job: str
 
     @classmethod
@@ -93,6 +94,7 @@ class Names:
             table_partitions=f"table_partitions_{name}",
             replay_op=f"replay_{name}",
             replay_job=f"replay_dead_letters_{name}",
+            rebuild_op=f"rebuild_partitions_{name}",
             rebuild_job=f"rebuild_{name}",
         )
 

@@ -12,7 +12,7 @@ from arrow_ingest.components.maintenance_asset import (
     build_maintenance_schedule,
 )
 from arrow_ingest.components.names import PIPELINE_TAG, Names
-from arrow_ingest.components.rebuilding import build_rebuild_job
+from arrow_ingest.components.rebuild_job import build_rebuild_job
 from arrow_ingest.components.replay_job import build_replay_job
 from arrow_ingest.components.table_asset import build_table_asset
 from arrow_ingest.components.table_spec import topic_spec

@@ -11,7 +11,7 @@ import dagster as dg
 from arrow_ingest.components.background import BackgroundDrain
 from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, LAYOUT, Names
 from arrow_ingest.components.publisher import Publisher
-from arrow_ingest.components.rebuilding import REBUILD, REBUILD_SAYS, rebuild_and_publish
+from arrow_ingest.components.rebuilding import REBUILD, REBUILD_SAYS, rebuild_requested
 from arrow_ingest.components.run_log import lines_on_stderr
 from arrow_ingest.components.runs import Assignment, assignment, requested_partitions
 from arrow_ingest.components.table_spec import table_spec
@@ -40,7 +40,7 @@ def build_table_asset(config: PipelineConfig) -> dg.AssetsDefinition:
         try:
             with lines_on_stderr():
                 if context.op_execution_context.op_config[REBUILD]:
-                    rebuild_and_publish(config, context)
+                    rebuild_requested(config, context)
                 else:
                     _drain_and_publish(config, context)
         except LaneSuspended as incident:

@@ -48,6 +48,7 @@ from arrow_ingest.lake.tables import check_takes_our_files, ensure, read_table_s
 from arrow_ingest.pipeline.drain import MAX_REPLANS
 from arrow_ingest.pipeline.lane_locks import LaneLocks, holding_lanes
 from arrow_ingest.pipeline.log_ranges import messages_in
+from arrow_ingest.pipeline.rebuild_choice import Choice
 from arrow_ingest.pipeline.rows import MessageRows, rows_of
 from arrow_ingest.values import (
     Copies,
@@ -70,7 +71,7 @@ _TAKEN_ALONG = (-1, -1)
 
 def rebuild(
     config: PipelineConfig,
-    choose: "Choice",
+    choose: Choice,
     *,
     run_id: str,
     wait_seconds: float,
@@ -115,7 +116,7 @@ def rebuild(
             yield _rebuilt(task, key)
 
 
-def _keys(config: PipelineConfig, choose: "Choice", found: Iterable[str | None]) -> Sequence[str | None]:
+def _keys(config: PipelineConfig, choose: Choice, found: Iterable[str | None]) -> Sequence[str | None]:
     """The partitions to rebuild. The NULL partition is never one: nothing names it."""
     named = [key for key in found if key is not None]
     return [None] if config.partition_by is None else choose(named)
@@ -305,28 +306,3 @@ def check_log_covers(scope: Scope, held: Sequence[LaneState], topic: TopicState)
                 f"its rows came from offsets [{run.start}, {run.stop}) of Kafka partition {run.partition}, and the log "
                 f"holds [{low}, {high}) only",
             )
-
-
-Choice = Callable[[Iterable[str]], Sequence[str]]
-"""Picks table partitions by their keys."""
-
-
-def between(first: str | None, last: str | None) -> Choice:
-    """All that lie between two keys, both included, in their order.
-
-    >>> between("2026-03-01", "2026-03-02")(["2026-03-02", "2026-02-28"])
-    ['2026-03-02']
-    """
-    return lambda found: [
-        key for key in sorted(found) if (first is None or key >= first) and (last is None or key <= last)
-    ]
-
-
-def these(keys: Iterable[str]) -> Choice:
-    """Those that are named.
-
-    >>> these(["b", "c"])(["a", "b"])
-    ['b']
-    """
-    wanted = set(keys)
-    return lambda found: [key for key in sorted(found) if key in wanted]
