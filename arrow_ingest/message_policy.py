@@ -19,8 +19,8 @@ class DeadLetters(SettingsModel):
     keep_days: Annotated[
         PositiveFloat | None,
         Field(
-            description="Older ones are given up by `arrow-ingest dead-letters expire`. Omit to keep them until "
-            "somebody says otherwise."
+            description="Older ones are given up by maintenance, and by `arrow-ingest dead-letters expire`. Omit to "
+            "keep them until somebody says otherwise."
         ),
     ] = None
 

@@ -15,7 +15,9 @@ from arrow_ingest.demo.broker import PRODUCER_PROPERTIES
 from arrow_ingest.errors import ConfigError
 from arrow_ingest.lake.dead_letter_query import Wanted
 from arrow_ingest.lake.late_rows import late_since
+from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.lake.session import open_lake
+from arrow_ingest.maintenance_settings import Step
 from arrow_ingest.pipeline.rebuild import rebuild
 from arrow_ingest.pipeline.rebuild_choice import between
 from arrow_ingest.pipeline.replay import replay
@@ -39,8 +41,12 @@ def with_policy(config: PipelineConfig, **settings: Any) -> PipelineConfig:
 
 
 def send(config: PipelineConfig, *messages: Sequence[str | None]) -> None:
-    """One message per sequence of days, a row for each of them."""
-    with ArrowProducer(config.kafka.topic, {"bootstrap.servers": config.kafka.bootstrap_servers}) as producer:
+    """One message per sequence of days, a row for each of them.
+
+    Each in a batch of its own: the embedded broker takes the last batch's *first* offset + 1 for the end of the log.
+    """
+    properties = {"bootstrap.servers": config.kafka.bootstrap_servers, "batch.num.messages": 1}
+    with ArrowProducer(config.kafka.topic, properties) as producer:
         for days in messages:
             times = [None if day is None else f"{day}T12:00:00Z" for day in days]
             producer.send(pa.record_batch({"event": ["e"] * len(days), "timestamp": pa.array(times, pa.string())}))
@@ -105,6 +111,28 @@ def test_to_catch_up_or_to_rebuild_makes_nothing_late(config: PipelineConfig) ->
     assert (days_of(config), letters_of(config), late_of(config)) == ([LAST_MONTH], [], {})
     [receipt] = rebuild(strict, between(LAST_MONTH, LAST_MONTH), run_id="operator", wait_seconds=0)
     assert receipt.tally.rows == 1
+    assert_verified(config)
+
+
+def test_what_was_late_is_told_while_the_ledger_tells_single_commits_and_forgotten_after(
+    config: PipelineConfig,
+) -> None:
+    settings = {**config.model_dump(by_alias=True), "maintenance": {"ledger": {"volume_commits": 1}}}
+    config = PipelineConfig.model_validate(settings)
+
+    def tidy() -> None:
+        assert maintain(config, run_id="operator", now=NOW, only=[Step.ROLL_UP]).ok
+
+    send(config, [LAST_MONTH])
+    drained(config)
+    tidy()
+    assert late_of(config) == {LAST_MONTH: 1}
+    send(config, [BEFORE_START])
+    drained(config)
+    assert late_of(config) == {BEFORE_START: 1, LAST_MONTH: 1}
+    for _ in range(2):
+        tidy()
+        assert late_of(config) == {BEFORE_START: 1}
     assert_verified(config)
 
 

@@ -1,8 +1,6 @@
 """A day made anew from the log: the same rows, whatever happens to the rebuild, or nothing changed and the reason."""
 
-import signal
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import LaneBusy, MaintenanceBusy, RebuildRefused
 from arrow_ingest.kafka.cluster import Cluster
-from arrow_ingest.lake import lanes
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.dead_letter_query import Wanted
 from arrow_ingest.lake.ledger import commits_since, partition_totals
@@ -22,12 +19,10 @@ from arrow_ingest.lake.statistics import rows_by_partition
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.interventions import rebase
 from arrow_ingest.pipeline.rebuild import check_log_covers, rebuild
-from arrow_ingest.pipeline.rebuild_choice import between, these
-from arrow_ingest.pipeline.replay import replay
+from arrow_ingest.pipeline.rebuild_choice import between
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
-from arrow_ingest.stack.postgres import PostgresServer
-from arrow_ingest.values import CommitKind, LaneState, Point, Position, Receipt, TopicState
+from arrow_ingest.values import CommitKind, LaneState, Point, Position, TopicState
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     assert_holds_exactly,
@@ -36,47 +31,27 @@ from arrow_ingest_tests.lake_contents import (
     pipeline,
     produce,
     query,
-    repair_in_a_process,
 )
 from arrow_ingest_tests.no_locks import no_lane_locks
-from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
+from arrow_ingest_tests.repairs import DAY, event_generator, offsets_of, rebuilt, refusing, replayed, rows_of
 
 MESSAGES = 16
-DAY = "2026-11-19"
 
 
 @pytest.fixture
 def generator() -> EventGenerator:
-    return EventGenerator(seed=7, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
+    return event_generator()
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: Any, topic: Any, catalog: str) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog)
-
-
-def rebuilt(config: PipelineConfig, *days: str, **options: Any) -> list[Receipt]:
-    return list(rebuild(config, these(days), **{"run_id": "operator", "wait_seconds": 0, **options}))
-
-
-def rows_of(config: PipelineConfig, day: str | None = None) -> pa.Table:
-    """All columns of all rows, of one day or of all, in the order of their identity."""
-    where = "" if day is None else f"WHERE timestamp::DATE = DATE '{day}'"
-    return query(
-        config,
-        f"FROM lake.main.events {where} ORDER BY _kafka_generation, _kafka_partition, _kafka_offset, _kafka_row",
-    )
+def config(tmp_path: Path, broker: Any, topic: Any) -> PipelineConfig:
+    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS))
 
 
 def files_of(config: PipelineConfig) -> set[str]:
     listed = query(config, "SELECT data_file, delete_file FROM ducklake_list_files('lake', 'events')").to_pylist()
     assert all(file["delete_file"] is None for file in listed)
     return {file["data_file"] for file in listed}
-
-
-def offsets_of(config: PipelineConfig) -> dict[int, int]:
-    with open_lake(config.lake, read_only=True) as lake:
-        return {part: at for lane in lanes.read_lanes(lake, config.name) for part, at in lane.offsets.items()}
 
 
 def damage(config: PipelineConfig, statement: str) -> None:
@@ -166,7 +141,7 @@ def test_rows_of_earlier_generations_and_of_others_stay(config: PipelineConfig, 
 
 
 def test_dead_letters_stay_dead_and_replayed_ones_stay_rows(config: PipelineConfig, generator: EventGenerator) -> None:
-    strict = config.model_copy(update={"limits": config.limits.model_copy(update={"max_rows": 10})})
+    strict = refusing(config)
     for indices, taken_by in ((range(8), config), (range(8, 12), strict), (range(12, MESSAGES), config)):
         produce(config, generator, indices)
         drained(taken_by)
@@ -174,30 +149,29 @@ def test_dead_letters_stay_dead_and_replayed_ones_stay_rows(config: PipelineConf
     rebuilt(config, DAY)
     assert rows_of(config).equals(before), "a message that is a dead letter would be accepted now, and is none of ours"
     assert_verified(config)
-    replay(config, Wanted(limit=2), run_id="operator", wait_seconds=0)
+    replayed(config, Wanted(limit=2))
     before = rows_of(config)
     rebuilt(config, DAY)
     assert rows_of(config).equals(before)
     assert_verified(config)
-    replay(config, Wanted(), run_id="operator", wait_seconds=0)
+    replayed(config)
     assert_holds_exactly(config, generator, MESSAGES)
 
 
-def test_refused_when_a_message_comes_out_otherwise_now(config: PipelineConfig, generator: EventGenerator) -> None:
+def test_refused_with_the_reason_when_the_log_says_something_else_now(
+    config: PipelineConfig, generator: EventGenerator
+) -> None:
     produce(config, generator, range(8))
     drained(config)
     before = rows_of(config)
-    strict = config.model_copy(update={"limits": config.limits.model_copy(update={"max_rows": 10})})
     with pytest.raises(RebuildRefused, match=r"the message at \d:\d had rows and is refused now \(too_many_rows"):
-        rebuilt(strict, DAY)
-    assert rows_of(config).equals(before)
-    assert_verified(config)
-
-
-def test_refused_when_the_topic_was_made_again(config: PipelineConfig, generator: EventGenerator) -> None:
-    produce(config, generator, range(8))
-    drained(config)
-    before = rows_of(config)
+        rebuilt(refusing(config), DAY)
+    # As after compaction: the ledger is made to say that a message more had rows.
+    column = "table_partitions"
+    more = f"[{{'value': t.value, 'rows': t.rows + 1, 'files': t.files, 'bytes': t.bytes}} FOR t IN {column}]"
+    damage(config, f"UPDATE lake.arrow_ingest.commits SET {column} = {more}")
+    with pytest.raises(RebuildRefused, match="messages are gone, by compaction say"):
+        rebuilt(config, DAY)
     with Cluster(config.kafka) as cluster:
         cluster.delete_topic()
         cluster.create_topic(PARTITIONS)
@@ -220,21 +194,6 @@ def test_refused_when_the_log_no_longer_covers_what_the_table_holds(low: int, hi
     else:
         with pytest.raises(RebuildRefused, match=says):
             check_log_covers(scope, [lane], topic)
-
-
-def test_refused_when_messages_are_gone_from_the_middle_of_the_log(
-    config: PipelineConfig, generator: EventGenerator
-) -> None:
-    """As after compaction: the ledger is made to say that a message more had rows."""
-    produce(config, generator, range(8))
-    drained(config)
-    before = rows_of(config)
-    column = "table_partitions"
-    more = f"[{{'value': t.value, 'rows': t.rows + 1, 'files': t.files, 'bytes': t.bytes}} FOR t IN {column}]"
-    damage(config, f"UPDATE lake.arrow_ingest.commits SET {column} = {more}")
-    with pytest.raises(RebuildRefused, match="messages are gone, by compaction say"):
-        rebuilt(config, DAY)
-    assert rows_of(config).equals(before)
 
 
 def test_two_lanes_append_to_the_day_and_nothing_is_lost(config: PipelineConfig, generator: EventGenerator) -> None:
@@ -263,9 +222,10 @@ def test_two_lanes_append_to_the_day_and_nothing_is_lost(config: PipelineConfig,
 
 
 def test_lanes_whose_locks_were_lost_are_seen_by_the_fence(
-    config: PipelineConfig, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
+    config: PipelineConfig, catalog: str, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Locks save work; that nothing is lost without them is the transaction's doing."""
+    config = config.model_copy(update={"lake": config.lake.model_copy(update={"catalog": catalog})})
     monkeypatch.setattr("arrow_ingest.pipeline.rebuild.holding_lanes", no_lane_locks)
     produce(config, generator, range(8))
     drained(config)
@@ -292,55 +252,6 @@ def test_another_maintenance_makes_it_wait_and_it_is_told(config: PipelineConfig
     rebuilt(config, DAY)
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        Point.FETCHED,
-        Point.DECODED,
-        Point.STAGED,
-        Point.BEGUN,
-        Point.FENCED,
-        Point.FILES_ADDED,
-        Point.LEDGER_WRITTEN,
-        Point.COMMITTED,
-    ],
-)
-def test_kill_at_labelled_point_loses_and_repeats_nothing(
-    config: PipelineConfig, generator: EventGenerator, point: Point
-) -> None:
-    produce(config, generator, range(8))
-    drained(config)
-    before = rows_of(config)
-    crashed = repair_in_a_process(config, DAY, point.value)
-    assert crashed.returncode == -signal.SIGKILL, crashed.stderr
-    assert rows_of(config).equals(before)
-    rebuilt(config, DAY)
-    assert rows_of(config).equals(before)
-    assert_verified(config)
-
-
-@pytest.mark.parametrize("catalog", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
-@pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
-def test_lost_commit_or_answer_leaves_the_day_whole(
-    config: PipelineConfig, postgres: PostgresServer, generator: EventGenerator, fault: Fault
-) -> None:
-    produce(config, generator, range(8))
-    drained(config)
-    before, dsn = rows_of(config), config.lake.catalog.removeprefix("postgres:")
-    with PostgresProxy(postgres.port, fault) as proxy:
-        through = dsn.replace(f"port={postgres.port}", f"port={proxy.port}")
-        proxied = config.model_copy(update={"lake": config.lake.model_copy(update={"catalog": f"postgres:{through}"})})
-        first = repair_in_a_process(proxied, DAY)
-        assert proxy.happened.is_set(), (first.stdout, first.stderr)
-        # DuckDB may abort when its server vanishes amid a transaction (FACTS); then the operator does it again.
-        if first.returncode != 0:
-            second = repair_in_a_process(proxied, DAY)
-            assert second.returncode == 0, (first.stdout, first.stderr, second.stdout, second.stderr)
-    assert rows_of(config).equals(before)
-    assert_verified(config)
-    assert all(Path(file).exists() for file in files_of(config))
-
-
 def late(days: Sequence[str]) -> pa.RecordBatch:
     return pa.record_batch({"event": ["late"] * len(days), "timestamp": [f"{day}T02:00:00Z" for day in days]})
 
@@ -361,12 +272,8 @@ def test_a_day_of_few_distant_messages_is_read_in_several_passes(
     assert_verified(config)
 
 
-def test_a_table_without_partitions_is_rebuilt_as_a_whole(
-    tmp_path: Path, broker: Any, topic: Any, catalog: str, generator: EventGenerator
-) -> None:
-    config = pipeline(
-        tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog, partition_by=None
-    )
+def test_a_table_without_partitions_is_rebuilt_as_a_whole(config: PipelineConfig, generator: EventGenerator) -> None:
+    config = config.model_copy(update={"partition_by": None})
     produce(config, generator, range(8))
     drained(config)
     before = rows_of(config)

@@ -1,6 +1,6 @@
 """Dead letters that are tried again: each comes into the table once, whatever happens to the replay."""
 
-import signal
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from arrow_ingest.lake.dead_letter_query import Wanted
 from arrow_ingest.lake.ledger import commits_since
 from arrow_ingest.lake.letter_events import EVENTS
 from arrow_ingest.lake.letter_expiry import expire_letters
+from arrow_ingest.lake.maintenance.report import Outcome
+from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.lake.session import open_lake
-from arrow_ingest.lake.statistics import unresolved_letters
 from arrow_ingest.lake.verify import verify
+from arrow_ingest.maintenance_settings import Step
+from arrow_ingest.message_policy import DeadLetters
 from arrow_ingest.pipeline.drain import drain
-from arrow_ingest.pipeline.replay import Replayed, replay
-from arrow_ingest.producer.arrow import ArrowProducer
+from arrow_ingest.pipeline.replay import Replayed
 from arrow_ingest.producer.events import EventGenerator
-from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import CommitKind, Point, Reason
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
@@ -31,49 +32,27 @@ from arrow_ingest_tests.lake_contents import (
     pipeline,
     produce,
     query,
-    repair_in_a_process,
 )
 from arrow_ingest_tests.no_locks import no_lane_locks
-from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
-
-MESSAGES = 24
-REFUSED = range(8, 16)
-"""Messages that `refusing` does not take."""
+from arrow_ingest_tests.repairs import (
+    MESSAGES,
+    REFUSED,
+    event_generator,
+    fill,
+    refusing,
+    replayed,
+    unresolved,
+)
 
 
 @pytest.fixture
 def generator() -> EventGenerator:
-    return EventGenerator(seed=7, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
+    return event_generator()
 
 
 @pytest.fixture
-def config(tmp_path: Path, broker: Any, topic: Any, catalog: str) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS), catalog=catalog)
-
-
-def refusing(config: PipelineConfig) -> PipelineConfig:
-    """The same pipeline, whose limits are too small for what is sent."""
-    return config.model_copy(update={"limits": config.limits.model_copy(update={"max_rows": 10})})
-
-
-def fill(config: PipelineConfig, generator: EventGenerator, *, garbage: bool = False) -> None:
-    """Messages 0 to 23, of which those of `REFUSED` become dead letters; and at last one that nothing can mend."""
-    for indices, taken_by in ((range(8), config), (REFUSED, refusing(config)), (range(16, MESSAGES), config)):
-        produce(config, generator, indices)
-        drained(taken_by)
-    if garbage:
-        with ArrowProducer(config.kafka.topic, {"bootstrap.servers": config.kafka.bootstrap_servers}) as producer:
-            producer.send_payload(b"not arrow", partition=1)
-        drained(config)
-
-
-def replayed(config: PipelineConfig, wanted: Wanted | None = None, **options: Any) -> Replayed:
-    return replay(config, wanted or Wanted(), **{"run_id": "operator", "wait_seconds": 0, **options})
-
-
-def unresolved(config: PipelineConfig) -> dict[str, int]:
-    with open_lake(config.lake, read_only=True) as lake:
-        return unresolved_letters(lake, config.name, config.lake)
+def config(tmp_path: Path, broker: Any, topic: Any) -> PipelineConfig:
+    return pipeline(tmp_path, broker.bootstrap_servers, topic(partitions=PARTITIONS))
 
 
 def test_replayed_letters_are_rows_once_and_what_is_refused_still_stays(
@@ -108,16 +87,13 @@ def test_letters_alone_make_the_table(config: PipelineConfig, generator: EventGe
     assert_verified(config)
 
 
-def test_with_the_old_settings_a_replay_changes_nothing(config: PipelineConfig, generator: EventGenerator) -> None:
-    fill(config, generator)
-    outcome = replayed(refusing(config))
-    assert (outcome.replayed, outcome.still_dead, outcome.receipt) == ({}, {"too_many_rows": len(REFUSED)}, None)
-    assert unresolved(config) == {"too_many_rows": len(REFUSED)}
-    assert_verified(config)
-
-
-def test_chosen_letters_only_and_a_dry_run_none(config: PipelineConfig, generator: EventGenerator) -> None:
+def test_chosen_letters_only_and_a_dry_run_or_the_old_settings_none(
+    config: PipelineConfig, generator: EventGenerator
+) -> None:
     fill(config, generator, garbage=True)
+    outcome = replayed(refusing(config))
+    assert (outcome.replayed, outcome.receipt) == ({}, None)
+    assert outcome.still_dead == {"framing": 1, "too_many_rows": len(REFUSED)}
     assert replayed(config, is_dry_run=True).replayed == {"too_many_rows": len(REFUSED)}
     assert replayed(config, Wanted(reasons=(Reason.FRAMING,))).still_dead == {"framing": 1}
     assert replayed(config, Wanted(since=datetime.now(UTC) + timedelta(hours=1))).replayed == {}
@@ -146,9 +122,10 @@ def test_a_lane_that_drains_makes_the_replay_wait_and_is_told_when_it_takes_too_
 
 
 def test_of_two_replays_at_once_one_finds_what_the_other_did(
-    config: PipelineConfig, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
+    config: PipelineConfig, catalog: str, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the locks, which save work; the claim and the events are what keeps rows from coming twice."""
+    config = config.model_copy(update={"lake": config.lake.model_copy(update={"catalog": catalog})})
     fill(config, generator)
     monkeypatch.setattr("arrow_ingest.pipeline.replay.holding_lanes", no_lane_locks)
     raced: list[Replayed] = []
@@ -163,52 +140,6 @@ def test_of_two_replays_at_once_one_finds_what_the_other_did(
     assert outcome.receipt is None
     assert_holds_exactly(config, generator, MESSAGES)
     assert_verified(config)
-
-
-@pytest.mark.parametrize(
-    "point",
-    [
-        Point.FETCHED,
-        Point.DECODED,
-        Point.STAGED,
-        Point.BEGUN,
-        Point.FENCED,
-        Point.FILES_ADDED,
-        Point.LEDGER_WRITTEN,
-        Point.COMMITTED,
-    ],
-)
-def test_kill_at_labelled_point_loses_and_repeats_nothing(
-    config: PipelineConfig, generator: EventGenerator, point: Point
-) -> None:
-    fill(config, generator)
-    crashed = repair_in_a_process(config, "replay", point.value)
-    assert crashed.returncode == -signal.SIGKILL, crashed.stderr
-    replayed(config)
-    assert_holds_exactly(config, generator, MESSAGES)
-    assert_verified(config)
-    assert unresolved(config) == {}
-
-
-@pytest.mark.parametrize("catalog", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
-@pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
-def test_lost_commit_or_answer_replays_once(
-    config: PipelineConfig, postgres: PostgresServer, generator: EventGenerator, fault: Fault
-) -> None:
-    fill(config, generator)
-    dsn = config.lake.catalog.removeprefix("postgres:")
-    with PostgresProxy(postgres.port, fault) as proxy:
-        through = dsn.replace(f"port={postgres.port}", f"port={proxy.port}")
-        proxied = config.model_copy(update={"lake": config.lake.model_copy(update={"catalog": f"postgres:{through}"})})
-        first = repair_in_a_process(proxied, "replay")
-        assert proxy.happened.is_set(), (first.stdout, first.stderr)
-        # DuckDB may abort when its server vanishes amid a transaction (FACTS); then a second replay finishes it.
-        if first.returncode != 0:
-            second = repair_in_a_process(proxied, "replay")
-            assert second.returncode == 0, (first.stdout, first.stderr, second.stdout, second.stderr)
-    assert_holds_exactly(config, generator, MESSAGES)
-    assert_verified(config)
-    assert unresolved(config) == {}
 
 
 def test_a_lake_made_before_there_were_events_takes_them(config: PipelineConfig, generator: EventGenerator) -> None:
@@ -235,10 +166,19 @@ def test_what_expires_is_given_up_and_its_files_leave_the_table_whole(
             done = expire_letters(lake, config, wanted or Wanted(), before=before, run_id="operator")
         return done.letters, done.files
 
+    def tidied(now: datetime, *, is_dry_run: bool = False) -> tuple[Outcome, Mapping[str, int]]:
+        [done] = maintain(config, run_id="operator", now=now, only=[Step.LETTERS], is_dry_run=is_dry_run).steps
+        return done.outcome, done.numbers
+
     assert expired(datetime.now(UTC) - timedelta(days=1)) == (0, 0)
     now = datetime.now(UTC)
     assert expired(now, Wanted(reasons=(Reason.FRAMING,))) == (1, 1)
-    assert expired(now)[0] == len(REFUSED) - 2
+    assert tidied(now) == (Outcome.NOTHING, {})
+    config = config.model_copy(update={"dead_letters": DeadLetters(keep_days=1)})
+    assert tidied(now) == (Outcome.NOTHING, {"letters": 0, "files": 0})
+    assert tidied(now + timedelta(days=1), is_dry_run=True)[1]["letters"] == len(REFUSED) - 2
+    outcome, numbers = tidied(now + timedelta(days=1))
+    assert (outcome, numbers["letters"]) == (Outcome.DONE, len(REFUSED) - 2)
     assert query(config, f"SELECT count(*) AS n FROM {letters}").to_pylist() == [{"n": 0}]
     assert not list(Path(config.lake.data_path).rglob("*-delete.parquet"))
     assert unresolved(config) == {}

@@ -21,7 +21,7 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ConfigError
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.dead_letter_query import Body, StoredLetter, Wanted, bodies, stored_letters
-from arrow_ingest.lake.letter_expiry import Expired, expire_letters
+from arrow_ingest.lake.letter_expiry import Expired, expire_letters, what_expires
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.tables import ensure
 from arrow_ingest.pipeline.lane_locks import longest_run_seconds
@@ -208,11 +208,11 @@ def expire(
     if catalog_of(config.lake).exists():
         before = datetime.now(UTC) - timedelta(days=days)
         with open_lake(config.lake, read_only=is_dry_run) as lake:
-            if not is_dry_run:
+            if is_dry_run:
+                done = what_expires(lake, config, _wanted(**chosen), before=before)
+            else:
                 ensure(lake, config)
-            done = expire_letters(
-                lake, config, _wanted(**chosen), before=before, run_id=new_run_id(), is_dry_run=is_dry_run
-            )
+                done = expire_letters(lake, config, _wanted(**chosen), before=before, run_id=new_run_id())
     if options.as_json:
         print_json({"pipeline": config.name, "dry_run": is_dry_run, **dataclasses.asdict(done)})
     else:

@@ -102,7 +102,7 @@ def stored_letters(lake: Lake, pipeline: str, table: LakeConfig, wanted: Wanted)
     Raises:
         CatalogUnavailable: catalog or files cannot be read.
     """
-    if not _is_there(lake, table):
+    if not has_letters(lake, table):
         return ()
     direction = "ASC" if wanted.is_oldest_first else "DESC"
     rows = lake.execute(
@@ -166,8 +166,8 @@ def _windows(letters: Sequence[StoredLetter], most_bytes: int) -> Iterator[list[
         yield window
 
 
-def _is_there(lake: Lake, table: LakeConfig) -> bool:
-    """Whether the pipeline has ever run: its dead-letter table is made before its first commit."""
+def has_letters(lake: Lake, table: LakeConfig) -> bool:
+    """Whether the pipeline has a dead-letter table: it is made before the pipeline's first commit."""
     return bool(
         lake.execute(
             "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake import letter_events
-from arrow_ingest.lake.dead_letter_query import Wanted, stored_letters
+from arrow_ingest.lake.dead_letter_query import StoredLetter, Wanted, has_letters, stored_letters
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.letter_events import LetterEvent, spans_text
 from arrow_ingest.lake.session import Lake
@@ -34,52 +34,68 @@ class Expired:
     files: int = 0
     letters_in_files: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.letters} dead letters given up, {self.files} files dropped"
 
-def expire_letters(
-    lake: Lake, config: PipelineConfig, wanted: Wanted, *, before: datetime, run_id: str, is_dry_run: bool = False
-) -> Expired:
-    """Give up what is unresolved and was found before a time, then drop the files of that time that are all resolved.
 
-    Args:
-        wanted: narrows which letters are given up.
+def expire_letters(lake: Lake, config: PipelineConfig, wanted: Wanted, *, before: datetime, run_id: str) -> Expired:
+    """`expire_now` in a transaction of its own.
 
     Raises:
         CommitConflict, CatalogUnavailable: try again; nothing expires twice.
     """
-    wanted = replace(wanted, until=before, is_unresolved=True)
 
     def expire() -> Expired:
-        if not is_dry_run:
-            claim(lake, config.name)
-        letters = stored_letters(lake, config.name, config.lake, wanted)
-        if is_dry_run:
-            return Expired(len(letters))
-        letter_events.append(
-            lake,
-            config.name,
-            LetterEvent.EXPIRED,
-            [letter.place for letter in letters],
-            commit_id=str(uuid.uuid4()),
-            run_id=run_id,
-            happened_at=datetime.now(UTC),
-        )
-        files = _drop_done_files(lake, config, before)
-        lake.execute(
-            f"CALL {LAKE}.set_commit_message(?, ?)",
-            [
-                "arrow_ingest",
-                f"expire: {config.name}: {len(letters)} dead letters given up, {len(files)} files dropped",
-            ],
-        )
-        return Expired(len(letters), len(files), sum(files.values()))
+        done = expire_now(lake, config, wanted, before=before, run_id=run_id)
+        lake.execute(f"CALL {LAKE}.set_commit_message(?, ?)", ["arrow_ingest", f"expire: {config.name}: {done}"])
+        return done
 
-    return expire() if is_dry_run else lake.write(expire)
+    return lake.write(expire)
 
 
-def _drop_done_files(lake: Lake, config: PipelineConfig, before: datetime) -> dict[str, int]:
-    table = in_lake(config.lake.schema_name, dead_letter_table(config.lake.table))
-    text = _DONE_FILES.format(table=table, spans=spans_text(lake))
-    files = dict(lake.execute(text, {"pipeline": config.name, "before": before}))
+def expire_now(lake: Lake, config: PipelineConfig, wanted: Wanted, *, before: datetime, run_id: str) -> Expired:
+    """Give up what is unresolved and was found before a time, then drop the files of that time that are all resolved.
+
+    The caller's transaction is open.
+
+    Args:
+        wanted: narrows which letters are given up.
+    """
+    claim(lake, config.name)
+    letters = _due(lake, config, wanted, before)
+    letter_events.append(
+        lake,
+        config.name,
+        LetterEvent.EXPIRED,
+        [letter.place for letter in letters],
+        commit_id=str(uuid.uuid4()),
+        run_id=run_id,
+        happened_at=datetime.now(UTC),
+    )
+    files = _done_files(lake, config, before)
     for file in files:
-        lake.execute(f"DELETE FROM {table} WHERE filename = ?", [file])
-    return files
+        lake.execute(f"DELETE FROM {_table(config)} WHERE filename = ?", [file])
+    return Expired(len(letters), len(files), sum(files.values()))
+
+
+def what_expires(lake: Lake, config: PipelineConfig, wanted: Wanted, *, before: datetime) -> Expired:
+    """What `expire_now` would give up, and the files that it would drop whatever it gives up: nothing is written."""
+    letters = _due(lake, config, wanted, before)
+    files = _done_files(lake, config, before)
+    return Expired(len(letters), len(files), sum(files.values()))
+
+
+def _due(lake: Lake, config: PipelineConfig, wanted: Wanted, before: datetime) -> tuple[StoredLetter, ...]:
+    return stored_letters(lake, config.name, config.lake, replace(wanted, until=before, is_unresolved=True))
+
+
+def _done_files(lake: Lake, config: PipelineConfig, before: datetime) -> dict[str, int]:
+    """Files in which every letter is resolved and from before a time, and how many letters each has."""
+    if not has_letters(lake, config.lake):
+        return {}
+    text = _DONE_FILES.format(table=_table(config), spans=spans_text(lake))
+    return dict(lake.execute(text, {"pipeline": config.name, "before": before}))
+
+
+def _table(config: PipelineConfig) -> str:
+    return in_lake(config.lake.schema_name, dead_letter_table(config.lake.table))
