@@ -147,7 +147,7 @@ def test_times_are_judged_only_where_table_partitions_are_of_time(
 
 
 def test_a_second_pipeline_reads_the_topic_again_from_offsets(config: PipelineConfig) -> None:
-    send(config, *([TODAY] * 5))
+    send(config, *([[TODAY]] * 5))
     drained(config)
     again = PipelineConfig.model_validate(
         {
