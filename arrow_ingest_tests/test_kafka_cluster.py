@@ -1,5 +1,7 @@
 """What the cluster says of a topic, and how it fails."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -70,7 +72,7 @@ def test_no_broker_is_an_error_within_the_deadline() -> None:
     started = time.monotonic()
     nobody = kafka_config("127.0.0.1:1", "t")
     with Cluster(nobody, timeout_seconds=0.5) as cluster, GroupOffsets(nobody, "g", timeout_seconds=0.5) as offsets:
-        for ask in (cluster.topic_state, cluster.topic_id, offsets.read, lambda: offsets.write({0: 1})):
+        for ask in (cluster.topic_state, cluster.topic_id, offsets.read):
             with pytest.raises(BrokerUnavailable, match="Connection refused"):
                 ask()
     assert time.monotonic() - started < 10
@@ -159,6 +161,24 @@ def test_a_group_that_one_may_not_read_names_the_setting() -> None:
         kafka = kafka_config(mock.bootstrap_servers, "t")
         with GroupOffsets(kafka, "g") as offsets, pytest.raises(ConfigError, match="group"):
             offsets.read()
+
+
+UNANSWERED = """
+from arrow_ingest.errors import BrokerUnavailable
+from arrow_ingest.kafka.group_offsets import GroupOffsets
+from arrow_ingest_tests.kafka_records import kafka_config
+
+with GroupOffsets(kafka_config("127.0.0.1:1", "t"), "g", timeout_seconds=0.5) as offsets:
+    try:
+        offsets.write({0: 1})
+    except BrokerUnavailable:
+        print("unavailable")
+"""
+
+
+def test_a_process_with_a_commit_that_no_broker_answers_ends_at_once() -> None:
+    ended = subprocess.run([sys.executable, "-c", UNANSWERED], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "unavailable\n"
 
 
 def test_a_broker_that_dies_under_a_group_is_an_error_and_the_next_commit_finds_the_one_that_is_back() -> None:
