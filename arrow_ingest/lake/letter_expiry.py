@@ -6,6 +6,7 @@ here: what has expired does not expire again.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,10 +20,12 @@ from arrow_ingest.lake.sql import LAKE, in_lake
 from arrow_ingest.lake.tables import claim
 
 _DONE_FILES = """
+WITH given_up AS (SELECT unnest($generations) AS generation, unnest($partitions) AS part, unnest($offsets) AS place)
 SELECT filename, count(*) FROM {table} l LEFT JOIN ({spans}) became
   ON became.generation = l.generation AND became.part = l."partition"
   AND became.start <= "offset" AND became.stop > "offset"
-GROUP BY filename HAVING max(dead_at) < $before AND bool_and(became.event IS NOT NULL)
+GROUP BY filename HAVING max(dead_at) < $before AND bool_and(
+  became.event IS NOT NULL OR (l.generation, l."partition", l."offset") IN (FROM given_up))
 """
 
 
@@ -72,16 +75,16 @@ def expire_now(lake: Lake, config: PipelineConfig, wanted: Wanted, *, before: da
         run_id=run_id,
         happened_at=datetime.now(UTC),
     )
-    files = _done_files(lake, config, before)
+    files = _done_files(lake, config, letters, before)
     for file in files:
         lake.execute(f"DELETE FROM {_table(config)} WHERE filename = ?", [file])
     return Expired(len(letters), len(files), sum(files.values()))
 
 
 def what_expires(lake: Lake, config: PipelineConfig, wanted: Wanted, *, before: datetime) -> Expired:
-    """What `expire_now` would give up, and the files that it would drop whatever it gives up: nothing is written."""
+    """What `expire_now` would do; nothing is written."""
     letters = _due(lake, config, wanted, before)
-    files = _done_files(lake, config, before)
+    files = _done_files(lake, config, letters, before)
     return Expired(len(letters), len(files), sum(files.values()))
 
 
@@ -89,12 +92,21 @@ def _due(lake: Lake, config: PipelineConfig, wanted: Wanted, before: datetime) -
     return stored_letters(lake, config.name, config.lake, replace(wanted, until=before, is_unresolved=True))
 
 
-def _done_files(lake: Lake, config: PipelineConfig, before: datetime) -> dict[str, int]:
-    """Files in which every letter is resolved and from before a time, and how many letters each has."""
+def _done_files(
+    lake: Lake, config: PipelineConfig, given_up: Sequence[StoredLetter], before: datetime
+) -> dict[str, int]:
+    """Files in which every letter is resolved, or given up now, and from before a time; how many letters each has."""
     if not has_letters(lake, config.lake):
         return {}
     text = _DONE_FILES.format(table=_table(config), spans=spans_text(lake))
-    return dict(lake.execute(text, {"pipeline": config.name, "before": before}))
+    named = {
+        "pipeline": config.name,
+        "before": before,
+        "generations": [letter.generation for letter in given_up],
+        "partitions": [letter.partition for letter in given_up],
+        "offsets": [letter.offset for letter in given_up],
+    }
+    return dict(lake.execute(text, named))
 
 
 def _table(config: PipelineConfig) -> str:

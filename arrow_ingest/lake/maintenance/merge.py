@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from arrow_ingest.config import Parquet
-from arrow_ingest.errors import CatalogUnavailable, CommitConflict
+from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.maintenance.merge_policy import SmallFile, Window, best_window, is_left_alone, windows
 from arrow_ingest.lake.maintenance.partition_keys import put_right
@@ -17,9 +17,6 @@ from arrow_ingest.lake.maintenance.report import Outcome, StepReport
 from arrow_ingest.lake.maintenance.work import Work
 from arrow_ingest.lake.sql import LAKE
 from arrow_ingest.lake.statistics import METADATA
-
-LOST_RACES = 5
-"""How often in a row somebody else's DELETE or ALTER may be first."""
 
 _SMALL = f"""
 SELECT f.data_file_id, f.path, f.file_size_bytes,
@@ -60,8 +57,7 @@ def merge(work: Work) -> StepReport:
     """Merge until nothing is worth it any more, the bytes of one run are read, or the time is over.
 
     Raises:
-        LaneLockLost, CatalogUnavailable: what was merged before stays merged.
-        CommitConflict: others were first again and again.
+        LaneLockLost, CatalogUnavailable, CommitConflict, OutcomeUnknown: what was merged before stays merged.
     """
     done = _Done()
     for table in (work.config.lake.table, dead_letter_table(work.config.lake.table)):
@@ -110,48 +106,51 @@ def _count(work: Work, table: str, done: _Done) -> None:
 
 
 def _merge_table(work: Work, table: str, done: _Done) -> None:
-    merging, races = work.settings.merge, 0
-    put_right(work, table)
+    _compress_alike(work, work.config.lake.schema_name, table)
+    before = _sizes(work, table)
     while True:
-        try:
-            files = small_files(work, table)
-            window = best_window(
-                files, target_bytes=int(merging.target_file_bytes), stop_bytes=int(merging.small_file_bytes)
-            )
-            if window is None or window.saved < merging.min_files:
-                return
-            if not work.has_time or done.size_bytes >= merging.max_bytes:
-                done.is_complete = False
-                return
-            outputs = _merge_some(work, table, window)
-            races = 0
-        except CommitConflict:
-            races += 1
-            if races == LOST_RACES:
-                raise
-            continue
-        left = {file.file_id for file in small_files(work, table)}
-        gone = [file.size_bytes for file in files if file.file_id not in left]
-        if not gone:  # DuckLake sees it otherwise than we do: the next run may find it changed
+        put_right(work, table)
+        if not work.has_time or done.size_bytes >= work.settings.merge.max_bytes:
+            done.is_complete = _worthwhile(work, table) is None
+            return
+        outputs = work.write(partial(_merge_some, work, table))
+        left = _sizes(work, table)
+        gone = [size for file_id, size in before.items() if file_id not in left]
+        if not gone:  # nothing is worth it any more, or DuckLake sees it otherwise: the next run may find it changed
             return
         done.files += len(gone)
         done.outputs += outputs
         done.size_bytes += sum(gone)
+        before = left
 
 
-def _merge_some(work: Work, table: str, window: Window) -> int:
-    """One transaction that reads about one output's worth, or several small ones; how many files it wrote."""
+def _merge_some(work: Work, table: str) -> int:
+    """In the open transaction, about one output's worth, or several small ones; how many files were written."""
+    window = _worthwhile(work, table)
+    if window is None:
+        return 0
     schema, target = work.config.lake.schema_name, int(work.settings.merge.target_file_bytes)
     most = max(1, target // max(1, window.largest_bytes))
+    work.sign(f"merge files of {table}")
+    rows = work.lake.execute(_MERGE, [table, schema, window.min_bytes, window.stop_bytes, most])
+    _settle(work)
+    return sum(int(created) for _, _, _, created in rows)
 
-    def merge_files() -> int:
-        work.sign(f"merge files of {table}")
-        rows = work.lake.execute(_MERGE, [table, schema, window.min_bytes, window.stop_bytes, most])
-        _settle(work)
-        return sum(int(created) for _, _, _, created in rows)
 
-    _compress_alike(work, schema, table)
-    return work.once(merge_files)
+def _worthwhile(work: Work, table: str) -> Window | None:
+    """What to merge now; None: that would save too few files."""
+    merging = work.settings.merge
+    window = best_window(
+        small_files(work, table),
+        target_bytes=int(merging.target_file_bytes),
+        stop_bytes=int(merging.small_file_bytes),
+    )
+    return None if window is None or window.saved < merging.min_files else window
+
+
+def _sizes(work: Work, table: str) -> dict[int, int]:
+    """Bytes of each file that may be merged, by its id."""
+    return {file.file_id: file.size_bytes for file in small_files(work, table)}
 
 
 def _compress_alike(work: Work, schema: str, table: str) -> None:
@@ -167,7 +166,7 @@ def _compress_alike(work: Work, schema: str, table: str) -> None:
     text = f"CALL {LAKE}.set_option(?, ?, schema => ?, table_name => ?)"
     for name, value in wanted.items():
         if held.get(name) != value:
-            work.lake.write(partial(work.lake.execute, text, [name, value, schema, table]))
+            work.write(partial(work.execute, text, [name, value, schema, table]))
 
 
 def codec_of(parquet: Parquet) -> str:

@@ -21,22 +21,6 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step.
-
-    Args:
-        says: a sentence for people.
-        numbers: counts and bytes by name; on a dry run, what they would be.
-    """
-
-    step: Step
-    outcome: Outcome
-    says: str
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Census:
     """What the lake holds of a pipeline: its table and dead letters; snapshots and old files are the whole lake's.
 
@@ -56,6 +40,25 @@ class Census:
     old_files: int = 0
     ledger_rows: int = 0
     dead_versions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step.
+
+    Args:
+        says: a sentence for people.
+        numbers: counts and bytes by name; on a dry run, what they would be.
+        before: what the lake held before it, and ``after``; lanes that commit meanwhile count too.
+    """
+
+    step: Step
+    outcome: Outcome
+    says: str
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    before: Census = Census()
+    after: Census = Census()
 
 
 @dataclass(frozen=True, slots=True)
