@@ -272,12 +272,27 @@ def test_a_day_of_few_distant_messages_is_read_in_several_passes(
     assert_verified(config)
 
 
-def test_a_table_without_partitions_is_rebuilt_as_a_whole(config: PipelineConfig, generator: EventGenerator) -> None:
-    config = config.model_copy(update={"partition_by": None})
+@pytest.mark.parametrize(
+    ("by", "whole"),
+    [
+        (None, True),
+        ({"column": "event", "unit": "value"}, False),
+        ({"column": "timestamp", "unit": "hour", "start": "2026-01-01"}, False),
+    ],
+    ids=["none", "value", "hour"],
+)
+def test_whatever_a_table_is_partitioned_by_it_stays_the_same(
+    config: PipelineConfig, generator: EventGenerator, by: dict[str, str] | None, *, whole: bool
+) -> None:
+    config = PipelineConfig.model_validate({**config.model_dump(by_alias=True), "partition_by": by})
     produce(config, generator, range(8))
     drained(config)
     before = rows_of(config)
-    [receipt] = rebuilt(config)
-    assert receipt.touched[0].rows == before.num_rows
+    with open_lake(config.lake, read_only=True) as lake:
+        totals = partition_totals(lake, config.name)
+    key = max(totals, key=str)
+    [receipt] = rebuilt(config, *([] if key is None else [key]))
+    assert [(part.value, part.rows) for part in receipt.touched] == [(key, totals[key].rows)]
+    assert whole == (totals[key].rows == before.num_rows)
     assert rows_of(config).equals(before)
     assert_verified(config)
