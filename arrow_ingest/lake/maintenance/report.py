@@ -60,6 +60,26 @@ class StepReport:
     before: Census = Census()
     after: Census = Census()
 
+    @property
+    def milliseconds(self) -> int:
+        """How long it took."""
+        return round(1000 * self.seconds)
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """Files, bytes and snapshots, before and after, as people read them.
+
+        >>> StepReport(Step.MERGE, Outcome.DONE, "", before=Census(files=1200), after=Census(files=3)).changes
+        {'files': '1,200 → 3', 'bytes': '0', 'snapshots': '0'}
+        """
+        old, new = self.before, self.after
+        pairs = {
+            "files": (old.files, new.files),
+            "bytes": (old.size_bytes, new.size_bytes),
+            "snapshots": (old.snapshots, new.snapshots),
+        }
+        return {name: f"{was:,} → {now:,}" if was != now else f"{now:,}" for name, (was, now) in pairs.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceReport:
