@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-SCENARIOS = ("throughput", "latency", "growth", "overheads")
+SCENARIOS = ("throughput", "latency", "growth", "variations", "overheads")
 ON_DEMAND = ("trades",)
 """Run only when they are named."""
 
@@ -16,8 +16,8 @@ class Plan:
         flush_ages: seconds of the flush age and of the steady stream.
         levels: files at which a commit is measured.
         snapshots: snapshots at which it is measured once more; 0: left out.
-        postgres: whether growth and lanes are measured on PostgreSQL too.
-        varied_rows: rows of each variation; 0: left out.
+        postgres: whether growth is measured on PostgreSQL too.
+        varied_rows: rows of each variation, and of the lanes' topic; 0: left out.
         backlogs: rows of the backlogs.
     """
 
@@ -41,7 +41,7 @@ FULL = Plan(
     60.0,
     ((1.0, 30.0), (5.0, 60.0), (30.0, 150.0)),
     (10, 1_000, 10_000),
-    verify_up_to=10_000,
+    verify_up_to=20_000,
     snapshots=50_000,
     postgres=True,
     varied_rows=400_000,

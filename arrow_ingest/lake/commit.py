@@ -114,16 +114,26 @@ class _Landed(NamedTuple):
 class Committer:
     """Commits micro-batches over one session, which it opens on the first commit and again after any error.
 
+    A session costs what a dozen commits do: whoever has one hands it over.
+
     Args:
         lane_lock: looked at before each transaction; None: the caller relies on the fence alone.
-        threads: of its session; more than the default only where DuckDB writes the rows itself.
+        session: to begin with; it is closed with the committer.
+        threads: of a session of its own; more than the default only where DuckDB writes the rows itself.
     """
 
-    def __init__(self, lake: LakeConfig, lane_lock: LaneLock | None = None, *, threads: int = CATALOG_THREADS) -> None:
+    def __init__(
+        self,
+        lake: LakeConfig,
+        lane_lock: LaneLock | None = None,
+        *,
+        session: Lake | None = None,
+        threads: int = CATALOG_THREADS,
+    ) -> None:
         self._config = lake
         self._lane_lock = lane_lock
         self._threads = threads
-        self._lake: Lake | None = None
+        self._lake = session
         self._is_unanswered = False
 
     def __enter__(self) -> Self:

@@ -39,7 +39,7 @@ class LaneStart:
         return {partition: self.topic.high[partition] for partition in self.state.positions}
 
 
-def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -> LaneStart:
+def begin(config: PipelineConfig, lane: int, lake: Lake, cluster: Cluster, *, run_id: str) -> LaneStart:
     """Read the lane's row, make it on the very first start, and refuse to read a log that is not the one it names.
 
     Raises:
@@ -48,15 +48,14 @@ def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -
         BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed; try again.
     """
     topic = cluster.topic_state()
-    with open_lake(config.lake) as lake:
-        ensure(lake, config)
-        stored = lanes.read_lane(lake, config.name, lane) or _create(lake, config, lane, cluster, topic)
-        if stored.layout != config.lanes:
-            raise LayoutMismatch(config.name, stored.layout, config.lanes)
-        if stored.suspended is not None:
-            raise LaneSuspended(stored.suspended, stored.reason)
-        stored = _checked(lake, config, stored, topic, run_id=run_id)
-        plan = plan_for(config, read_table_schema(lake, config.lake))
+    ensure(lake, config)
+    stored = lanes.read_lane(lake, config.name, lane) or _create(lake, config, lane, cluster, topic)
+    if stored.layout != config.lanes:
+        raise LayoutMismatch(config.name, stored.layout, config.lanes)
+    if stored.suspended is not None:
+        raise LaneSuspended(stored.suspended, stored.reason)
+    stored = _checked(lake, config, stored, topic, run_id=run_id)
+    plan = plan_for(config, read_table_schema(lake, config.lake))
     return LaneStart(stored, with_added_partitions(stored, topic), topic, plan)
 
 
