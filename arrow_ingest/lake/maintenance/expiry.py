@@ -71,8 +71,12 @@ def to_expire(
 
 def _expire(work: Work, ids: Sequence[int], found: Iterable[tuple[str, Sequence[Removal]]]) -> None:
     for pipeline, removed in found:
-        removals.note(work.lake, pipeline, removed)
-    work.lake.execute(f"CALL ducklake_expire_snapshots('{LAKE}', versions => ?)", [list(ids)])
+        if removed:
+            removals.note(work.lake, pipeline, removed)
+            work.sign("write down what others deleted")
+    rows = work.lake.execute("SELECT snapshot_id FROM ducklake_snapshots(?) WHERE snapshot_id IN ?", [LAKE, list(ids)])
+    if rows:  # none, when an attempt whose answer was lost had expired them
+        work.lake.execute(f"CALL ducklake_expire_snapshots('{LAKE}', versions => ?)", [[number for (number,) in rows]])
 
 
 def _removals(work: Work, ids: Sequence[int]) -> list[tuple[str, Sequence[Removal]]]:

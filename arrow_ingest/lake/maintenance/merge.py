@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from arrow_ingest.config import Parquet
-from arrow_ingest.errors import CatalogUnavailable, CommitConflict
+from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.maintenance.merge_policy import SmallFile, Window, best_window, is_left_alone, windows
 from arrow_ingest.lake.maintenance.partition_keys import put_right
@@ -17,9 +17,6 @@ from arrow_ingest.lake.maintenance.report import Outcome, StepReport
 from arrow_ingest.lake.maintenance.work import Work
 from arrow_ingest.lake.sql import LAKE
 from arrow_ingest.lake.statistics import METADATA
-
-LOST_RACES = 5
-"""How often in a row somebody else's DELETE or ALTER may be first."""
 
 _SMALL = f"""
 SELECT f.data_file_id, f.path, f.file_size_bytes,
@@ -60,8 +57,7 @@ def merge(work: Work) -> StepReport:
     """Merge until nothing is worth it any more, the bytes of one run are read, or the time is over.
 
     Raises:
-        LaneLockLost, CatalogUnavailable: what was merged before stays merged.
-        CommitConflict: others were first again and again.
+        LaneLockLost, CatalogUnavailable, CommitConflict, OutcomeUnknown: what was merged before stays merged.
     """
     done = _Done()
     for table in (work.config.lake.table, dead_letter_table(work.config.lake.table)):
@@ -80,8 +76,13 @@ def merge(work: Work) -> StepReport:
     return StepReport(work.step, outcome, says, numbers)
 
 
-def small_files(work: Work, table: str) -> tuple[SmallFile, ...]:
-    """The files that DuckLake may merge, in its order."""
+def small_files(work: Work, table: str, newest_id: int | None = None) -> tuple[SmallFile, ...]:
+    """The files that DuckLake may merge, in its order.
+
+    Args:
+        newest_id: what lanes add after this file is not counted, save where it has to be left alone: a run that went
+            after a stream would come to no end. What merges wrote is.
+    """
     named = {"schema": work.config.lake.schema_name, "table": table, "stop": int(work.settings.merge.small_file_bytes)}
     by = work.config.partition_by if table == work.config.lake.table else None
     newest = work.settings.merge.leave_newest
@@ -91,7 +92,9 @@ def small_files(work: Work, table: str) -> tuple[SmallFile, ...]:
         folder = path.rpartition("/")[0]
         if by is not None and by.unit != "value" and folder not in alone:
             alone[folder] = is_left_alone(folder, by.unit, work.now, newest)
-        found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=alone.get(folder, False)))
+        is_alone, is_merged = alone.get(folder, False), path.startswith(f"{folder}/ducklake-")
+        if newest_id is None or file_id <= newest_id or is_alone or is_merged:
+            found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=is_alone))
     return tuple(found)
 
 
@@ -110,48 +113,52 @@ def _count(work: Work, table: str, done: _Done) -> None:
 
 
 def _merge_table(work: Work, table: str, done: _Done) -> None:
-    merging, races = work.settings.merge, 0
-    put_right(work, table)
+    _compress_alike(work, work.config.lake.schema_name, table)
+    newest_id = max((file.file_id for file in small_files(work, table)), default=0)
+    before = _sizes(work, table, newest_id)
     while True:
-        try:
-            files = small_files(work, table)
-            window = best_window(
-                files, target_bytes=int(merging.target_file_bytes), stop_bytes=int(merging.small_file_bytes)
-            )
-            if window is None or window.saved < merging.min_files:
-                return
-            if not work.has_time or done.size_bytes >= merging.max_bytes:
-                done.is_complete = False
-                return
-            outputs = _merge_some(work, table, window)
-            races = 0
-        except CommitConflict:
-            races += 1
-            if races == LOST_RACES:
-                raise
-            continue
-        left = {file.file_id for file in small_files(work, table)}
-        gone = [file.size_bytes for file in files if file.file_id not in left]
-        if not gone:  # DuckLake sees it otherwise than we do: the next run may find it changed
+        put_right(work, table)
+        if not work.has_time or done.size_bytes >= work.settings.merge.max_bytes:
+            done.is_complete = _worthwhile(work, table, newest_id) is None
+            return
+        outputs = work.write(partial(_merge_some, work, table, newest_id))
+        left = _sizes(work, table, newest_id)
+        gone = [size for file_id, size in before.items() if file_id not in left]
+        if not gone:  # nothing is worth it any more, or DuckLake sees it otherwise: the next run may find it changed
             return
         done.files += len(gone)
         done.outputs += outputs
         done.size_bytes += sum(gone)
+        before = left
 
 
-def _merge_some(work: Work, table: str, window: Window) -> int:
-    """One transaction that reads about one output's worth, or several small ones; how many files it wrote."""
+def _merge_some(work: Work, table: str, newest_id: int) -> int:
+    """In the open transaction, about one output's worth, or several small ones; how many files were written."""
+    window = _worthwhile(work, table, newest_id)
+    if window is None:
+        return 0
     schema, target = work.config.lake.schema_name, int(work.settings.merge.target_file_bytes)
     most = max(1, target // max(1, window.largest_bytes))
+    work.sign(f"merge files of {table}")
+    rows = work.lake.execute(_MERGE, [table, schema, window.min_bytes, window.stop_bytes, most])
+    _settle(work)
+    return sum(int(created) for _, _, _, created in rows)
 
-    def merge_files() -> int:
-        work.sign(f"merge files of {table}")
-        rows = work.lake.execute(_MERGE, [table, schema, window.min_bytes, window.stop_bytes, most])
-        _settle(work)
-        return sum(int(created) for _, _, _, created in rows)
 
-    _compress_alike(work, schema, table)
-    return work.once(merge_files)
+def _worthwhile(work: Work, table: str, newest_id: int) -> Window | None:
+    """What to merge now; None: that would save too few files."""
+    merging = work.settings.merge
+    window = best_window(
+        small_files(work, table, newest_id),
+        target_bytes=int(merging.target_file_bytes),
+        stop_bytes=int(merging.small_file_bytes),
+    )
+    return None if window is None or window.saved < merging.min_files else window
+
+
+def _sizes(work: Work, table: str, newest_id: int) -> dict[int, int]:
+    """Bytes of each file that may be merged, by its id."""
+    return {file.file_id: file.size_bytes for file in small_files(work, table, newest_id)}
 
 
 def _compress_alike(work: Work, schema: str, table: str) -> None:
@@ -167,7 +174,7 @@ def _compress_alike(work: Work, schema: str, table: str) -> None:
     text = f"CALL {LAKE}.set_option(?, ?, schema => ?, table_name => ?)"
     for name, value in wanted.items():
         if held.get(name) != value:
-            work.lake.write(partial(work.lake.execute, text, [name, value, schema, table]))
+            work.write(partial(work.execute, text, [name, value, schema, table]))
 
 
 def codec_of(parquet: Parquet) -> str:

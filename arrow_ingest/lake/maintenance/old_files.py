@@ -45,7 +45,7 @@ def clean_up(work: Work) -> StepReport:
             break
         paths = _listed(work, cut)
         freed += _bytes(work, paths)
-        work.write(partial(work.lake.execute, f"CALL ducklake_cleanup_old_files('{LAKE}', older_than => ?)", [cut]))
+        work.write(partial(work.execute, f"CALL ducklake_cleanup_old_files('{LAKE}', older_than => ?)", [cut]))
         files += len(paths)
     outcome = Outcome.DONE if files >= total else Outcome.POSTPONED
     return StepReport(work.step, outcome, f"{files} of {total} files were removed", {"files": files, "bytes": freed})

@@ -21,22 +21,6 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step.
-
-    Args:
-        says: a sentence for people.
-        numbers: counts and bytes by name; on a dry run, what they would be.
-    """
-
-    step: Step
-    outcome: Outcome
-    says: str
-    numbers: Mapping[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Census:
     """What the lake holds of a pipeline: its table and dead letters; snapshots and old files are the whole lake's.
 
@@ -56,6 +40,45 @@ class Census:
     old_files: int = 0
     ledger_rows: int = 0
     dead_versions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step.
+
+    Args:
+        says: a sentence for people.
+        numbers: counts and bytes by name; on a dry run, what they would be.
+        before: what the lake held before it, and ``after``; lanes that commit meanwhile count too.
+    """
+
+    step: Step
+    outcome: Outcome
+    says: str
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    before: Census = Census()
+    after: Census = Census()
+
+    @property
+    def milliseconds(self) -> int:
+        """How long it took."""
+        return round(1000 * self.seconds)
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """Files, bytes and snapshots, before and after, as people read them.
+
+        >>> StepReport(Step.MERGE, Outcome.DONE, "", before=Census(files=1200), after=Census(files=3)).changes
+        {'files': '1,200 → 3', 'bytes': '0', 'snapshots': '0'}
+        """
+        old, new = self.before, self.after
+        pairs = {
+            "files": (old.files, new.files),
+            "bytes": (old.size_bytes, new.size_bytes),
+            "snapshots": (old.snapshots, new.snapshots),
+        }
+        return {name: f"{was:,} → {now:,}" if was != now else f"{now:,}" for name, (was, now) in pairs.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def of_the_lake(work: Work) -> Kept:
     ours = Kept(work.settings.snapshots.keep_days, work.settings.snapshots.keep_count)
     held = _read(work)
     if held.get(work.config.name) != ours and not work.is_dry_run:
-        work.lake.write(lambda: _write(work, ours))
+        work.write(lambda: _write(work, ours))
     wanted = [*held.values(), ours] if work.config.name not in held else [*(held | {work.config.name: ours}).values()]
     return Kept(max(kept.keep_days for kept in wanted), max(kept.keep_count for kept in wanted))
 
@@ -47,3 +47,4 @@ def _write(work: Work, ours: Kept) -> None:
     changed = work.lake.execute(f"UPDATE {RETENTION} SET keep_days = ?, keep_count = ? WHERE pipeline = ?", values)
     if changed != [(1,)]:
         work.lake.execute(insert(RETENTION, COLUMNS), [work.config.name, ours.keep_days, ours.keep_count])
+    work.sign("say how long snapshots are kept")

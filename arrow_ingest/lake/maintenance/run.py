@@ -7,11 +7,13 @@ step fails in keeps the others from nothing.
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, LaneLockLost, NothingToMaintain
+from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, LaneLockLost, NothingToMaintain
 from arrow_ingest.lake.catalog import LaneLock, catalog_of
 from arrow_ingest.lake.lock_wait import waited_for
 from arrow_ingest.lake.maintenance.census import census
@@ -85,10 +87,13 @@ def maintain(
     wanted = set(config.maintenance.steps if only is None else only)
     lock_deadline = started + config.maintenance.lock_wait_seconds
     with waited_for(lambda: catalog.maintenance_lock(holder=run_id), deadline=lock_deadline) as lock:
-        before = _counted(config)
-        steps = tuple(_done(run, lock, step) for step in Step if step in wanted)
-        after = _counted(config)
-    return MaintenanceReport(config.name, is_dry_run, before, after, steps, seconds=time.monotonic() - started)
+        before = after = _counted(config)
+        steps = []
+        for step in Step:
+            if step in wanted:
+                steps.append(_done(run, lock, step, after))
+                after = steps[-1].after
+    return MaintenanceReport(config.name, is_dry_run, before, after, tuple(steps), seconds=time.monotonic() - started)
 
 
 def _counted(config: PipelineConfig) -> Census:
@@ -98,35 +103,43 @@ def _counted(config: PipelineConfig) -> Census:
         return census(lake, config)
 
 
-def _done(run: _Run, lock: LaneLock, step: Step) -> StepReport:
-    """One step; an error of ours is its report, save that the lock is gone, or settings are wrong."""
+def _done(run: _Run, lock: LaneLock, step: Step, before: Census) -> StepReport:
+    """One step; an error of ours is its report, save that the lock is gone."""
     started = time.monotonic()
     if started >= run.deadline:
-        return StepReport(step, Outcome.POSTPONED, "the time was over")
-    try:
-        with open_lake(
-            run.config.lake,
-            read_only=run.is_dry_run,
-            threads=THREADS,
-            merged_file_bytes=int(run.config.maintenance.merge.target_file_bytes),
-        ) as lake:
-            work = Work(
-                step=step,
-                config=run.config,
-                lake=lake,
-                lock=lock,
-                run_id=run.run_id,
-                now=run.now,
-                deadline=run.deadline,
-                is_dry_run=run.is_dry_run,
-                at=run.at,
-            )
+        return StepReport(step, Outcome.POSTPONED, "the time was over", before=before, after=before)
+    after = before
+    with _work(run, lock, step) as work:
+        try:
             report = _STEPS[step](work)
-    except LaneLockLost:
-        raise
-    except ArrowIngestError as error:
-        log.warning("%s failed: %s", step, error)
-        report = StepReport(step, Outcome.FAILED, str(error))
-    seconds = time.monotonic() - started
+        except LaneLockLost:
+            raise
+        except ArrowIngestError as error:
+            log.warning("%s failed: %s", step, error)
+            report = StepReport(step, Outcome.FAILED, str(error))
+        with suppress(CatalogUnavailable), work.lake.snapshot():
+            after = census(work.lake, run.config)
     log.info("%s: %s", step, report.says)
-    return StepReport(step, report.outcome, report.says, report.numbers, seconds)
+    return replace(report, seconds=time.monotonic() - started, before=before, after=after)
+
+
+def _work(run: _Run, lock: LaneLock, step: Step) -> Work:
+    """The tools of one step, with sessions of its own."""
+    opened = partial(
+        open_lake,
+        run.config.lake,
+        read_only=run.is_dry_run,
+        threads=THREADS,
+        merged_file_bytes=int(run.config.maintenance.merge.target_file_bytes),
+    )
+    return Work(
+        step=step,
+        config=run.config,
+        opened=opened,
+        lock=lock,
+        run_id=run.run_id,
+        now=run.now,
+        deadline=run.deadline,
+        is_dry_run=run.is_dry_run,
+        at=run.at,
+    )
