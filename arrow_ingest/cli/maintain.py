@@ -74,7 +74,9 @@ def document(report: MaintenanceReport) -> dict[str, object]:
                 "outcome": step.outcome,
                 "says": step.says,
                 **step.numbers,
-                "milliseconds": round(1000 * step.seconds),
+                "before": step.before,
+                "after": step.after,
+                "milliseconds": step.milliseconds,
             }
             for step in report.steps
         ],
@@ -84,8 +86,8 @@ def document(report: MaintenanceReport) -> dict[str, object]:
 def _sentences(report: MaintenanceReport) -> Iterator[RenderableType]:
     yield f"{report.pipeline}: {'dry run, nothing was changed' if report.is_dry_run else 'maintained'}"
     yield table(
-        ["step", "outcome", "says", "seconds"],
-        [(step.step, step.outcome, step.says, round(step.seconds, 1)) for step in report.steps],
+        ["step", "outcome", "says", "files", "bytes", "snapshots", "milliseconds"],
+        [(step.step, step.outcome, step.says, *step.changes.values(), step.milliseconds) for step in report.steps],
     )
     names = [field.name for field in dataclasses.fields(report.before)]
     yield table(

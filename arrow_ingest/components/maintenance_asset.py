@@ -15,13 +15,18 @@ from arrow_ingest.components.run_log import lines_on_stderr
 from arrow_ingest.components.table_spec import declared_partitions
 from arrow_ingest.components.verdicts import small_files
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, ConfigError, NothingToMaintain
+from arrow_ingest.errors import ArrowIngestError, ConfigError, MaintenanceBusy, NothingToMaintain
 from arrow_ingest.lake.maintenance.report import MaintenanceReport, Outcome
 from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.maintenance_settings import Step
 
 MARGIN_SECONDS = 900
 """What a run may take beyond its own limits, for the transaction that it is in; then Dagster's monitor ends it."""
+
+BUSY_RETRIES = 12
+BUSY_SECONDS = 30
+"""How often, and after how long, a run is tried again that waited in vain for another pipeline's maintenance of the
+lake: their schedules start them all at the same time."""
 
 
 class MaintenanceRun(dg.Config):
@@ -66,7 +71,8 @@ def build_maintenance_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
 def build_maintenance_job(config: PipelineConfig) -> UnresolvedAssetJobDefinition:
     """The job that the schedule starts, in the run's own process."""
     names, settings = Names.of(config), config.maintenance
-    longest = settings.max_seconds + settings.lock_wait_seconds + MARGIN_SECONDS
+    turns = (1 + BUSY_RETRIES) * (settings.lock_wait_seconds + BUSY_SECONDS)
+    longest = turns + settings.max_seconds + settings.lock_wait_seconds + MARGIN_SECONDS
     return dg.define_asset_job(
         names.maintenance_job,
         selection=dg.AssetSelection.assets(names.maintenance),
@@ -104,9 +110,17 @@ def metadata(report: MaintenanceReport) -> dict[str, int | dg.MetadataValue]:
         numbers[f"{name}_before"], numbers[f"{name}_after"] = before[name], after[name]
     for step in report.steps:
         numbers |= {f"{step.step}/{name}": count for name, count in step.numbers.items()}
-        numbers[f"{step.step}/milliseconds"] = round(1000 * step.seconds)
+        numbers[f"{step.step}/milliseconds"] = step.milliseconds
     rows = [
-        dg.TableRecord({"step": step.step.value, "outcome": step.outcome.value, "says": step.says})
+        dg.TableRecord(
+            {
+                "step": step.step.value,
+                "outcome": step.outcome.value,
+                "says": step.says,
+                **step.changes,
+                "milliseconds": step.milliseconds,
+            }
+        )
         for step in report.steps
     ]
     return {**numbers, "steps": dg.MetadataValue.table(rows)}
@@ -115,7 +129,12 @@ def metadata(report: MaintenanceReport) -> dict[str, int | dg.MetadataValue]:
 def _maintained(
     config: PipelineConfig, context: dg.AssetExecutionContext, run: MaintenanceRun
 ) -> MaintenanceReport | None:
-    """The report; None: there is nothing to maintain yet."""
+    """The report; None: there is nothing to maintain yet.
+
+    Raises:
+        RetryRequested: another maintenance of the lake is under way.
+        Failure: it cannot be done.
+    """
     try:
         only = [Step(name) for name in run.only] or None
     except ValueError as error:
@@ -126,6 +145,8 @@ def _maintained(
     except NothingToMaintain as nothing:
         context.log.info(str(nothing))
         return None
+    except MaintenanceBusy as busy:
+        raise dg.RetryRequested(max_retries=BUSY_RETRIES, seconds_to_wait=BUSY_SECONDS) from busy
     except ArrowIngestError as error:
         raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
 
