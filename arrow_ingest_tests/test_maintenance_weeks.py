@@ -1,7 +1,8 @@
-"""Months of a 10,000 rows/s stream under the default maintenance, simulated by the policies that decide for real."""
+"""Weeks of a 10,000 rows/s stream under the default maintenance, simulated by the policies that decide for real."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from random import Random
 
 from hypothesis import given
@@ -19,7 +20,7 @@ COMMITS_A_DAY = 8_640
 LATE_A_DAY = 20
 """Commits that bring a few rows of an earlier day along, in a small file of their own."""
 
-DAYS = 60
+WEEKS = 4
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -84,6 +85,8 @@ class Stream:
                     return
                 read += window.size_bytes
                 for day in [day for day, is_alone in alone.items() if not is_alone]:
+                    if max(self.files[day]) < window.min_bytes or min(self.files[day]) >= window.stop_bytes:
+                        continue
                     inside = [size for size in self.files[day] if window.min_bytes <= size < window.stop_bytes]
                     if len(inside) > 1:
                         outside = [size for size in self.files[day] if not window.min_bytes <= size < window.stop_bytes]
@@ -94,31 +97,46 @@ def folder(at: datetime) -> str:
     return f"year={at.year}/month={at.month}/day={at.day}"
 
 
-def test_two_months_at_ten_thousand_rows_a_second_stay_small() -> None:
-    stream = Stream()
-    settings, most = stream.settings, {"files": 0, "snapshots": 0, "ledger": 0, "dead": 0}
-    for day in range(DAYS):
+@dataclass(slots=True)
+class Peaks:
+    """The most that there was of each in one week."""
+
+    files: int = 0
+    snapshots: int = 0
+    ledger_rows: int = 0
+    dead_versions: int = 0
+
+    def note(self, stream: Stream) -> None:
+        """At a day's end, before the night's maintenance."""
+        self.files = max(self.files, sum(map(len, stream.files.values())))
+        self.snapshots = max(self.snapshots, len(stream.snapshots))
+        self.ledger_rows = max(self.ledger_rows, sum(map(len, stream.volumes)) + stream.sums)
+        self.dead_versions = max(self.dead_versions, stream.dead_versions)
+
+
+def test_weeks_at_ten_thousand_rows_a_second_stay_small() -> None:
+    stream, weeks = Stream(), [Peaks() for _ in range(WEEKS)]
+    merging, keep = stream.settings.merge, stream.settings.snapshots
+    for day in range(7 * WEEKS):
         begin = FIRST + timedelta(days=day)
         for number in range(COMMITS_A_DAY):
             at = begin + timedelta(seconds=10 * number)
             if number == 120:  # 00:20, as the schedule says
                 stream.maintain(at)
-                closed = {name: sizes for name, sizes in stream.files.items() if name != folder(at)}
-                assert max((len(sizes) for sizes in closed.values()), default=0) < 600
-                assert all(
-                    sum(size < settings.merge.small_file_bytes for size in sizes) < settings.merge.warn_files
-                    for sizes in closed.values()
-                )
+                closed = [sizes for name, sizes in stream.files.items() if name != folder(at)]
+                small = [sum(size < merging.small_file_bytes for size in sizes) for sizes in closed]
+                assert max(map(len, closed), default=0) < 600
+                assert max(small, default=0) < merging.warn_files
             stream.commit(at, is_late=number % (COMMITS_A_DAY // LATE_A_DAY) == 0)
-        most["files"] = max(most["files"], sum(map(len, stream.files.values())))
-        most["snapshots"] = max(most["snapshots"], len(stream.snapshots))
-        most["ledger"] = max(most["ledger"], sum(map(len, stream.volumes)) + stream.sums)
-        most["dead"] = max(most["dead"], stream.dead_versions)
-    a_day = DAYS * COMMITS_A_DAY * FILE_BYTES / settings.merge.target_file_bytes / DAYS
-    assert most["files"] < COMMITS_A_DAY + DAYS * 2 * a_day  # unmerged: 518,400
-    assert most["snapshots"] <= (settings.snapshots.keep_days + 1) * COMMITS_A_DAY
-    assert most["ledger"] <= (settings.ledger.keep_days + 2) * COMMITS_A_DAY + DAYS
-    assert most["dead"] <= COMMITS_A_DAY
+        weeks[day // 7].note(stream)
+    files_a_day = COMMITS_A_DAY * FILE_BYTES / merging.target_file_bytes
+    assert weeks[-1].files < COMMITS_A_DAY + 7 * WEEKS * 2 * files_a_day  # unmerged: 241,920
+    for earlier, later in pairwise(weeks[1:]):
+        assert later.files - earlier.files < 7 * 2 * files_a_day
+        assert later.snapshots <= earlier.snapshots <= (keep.keep_days + 1) * COMMITS_A_DAY
+        assert later.ledger_rows <= earlier.ledger_rows + 7
+        assert later.dead_versions <= earlier.dead_versions <= COMMITS_A_DAY
+    assert weeks[-1].ledger_rows <= (stream.settings.ledger.keep_days + 2) * COMMITS_A_DAY + 7 * WEEKS
 
 
 @given(
