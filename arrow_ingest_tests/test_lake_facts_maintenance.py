@@ -118,6 +118,15 @@ def test_files_of_two_shapes_of_the_table_are_not_merged(lake: Lake, config: Pip
     assert lake.execute(MERGE) == [("main", "t", 2, 1)] * 2
 
 
+def test_the_partition_values_of_an_added_file_share_one_key_index(lake: Lake, config: PipelineConfig) -> None:
+    """So nothing tells year from day; before a merge takes them over, `partition_keys` puts them right."""
+    filled(lake, config, 1)
+    found = lake.execute(
+        f"SELECT count(*), count(DISTINCT partition_key_index) FROM {METADATA}.ducklake_file_partition_value"
+    )
+    assert found == [(3, 1)]
+
+
 def test_files_with_deleted_rows_are_not_merged(lake: Lake, config: PipelineConfig) -> None:
     filled(lake, config)
     add(lake, write(config.lake, f"{DAY_FOLDER}/lane-0-two.parquet", ts=[DAY, DAY], x=[8, 9]))

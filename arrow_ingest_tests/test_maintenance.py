@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,27 @@ EAGER: dict[str, Any] = {
 
 
 @pytest.fixture
-def config(tmp_path: Path, catalog: str) -> PipelineConfig:
-    return tidied(tmp_path, catalog)
+def config(tmp_path: Path) -> PipelineConfig:
+    return tidied(tmp_path, f"sqlite:{tmp_path / 'catalog.sqlite'}")
 
 
 @pytest.fixture
 def drained(tmp_path: Path, config: PipelineConfig) -> Iterator[Drained]:
-    """A lane of many small commits."""
-    lane = Drained(tmp_path, config)
+    """A lane of many small commits, for what is the same on every catalog."""
+    with many_commits(tmp_path, config) as lane:
+        yield lane
+
+
+@pytest.fixture
+def anywhere(tmp_path: Path, catalog: str) -> Iterator[Drained]:
+    """The same once per kind of catalog."""
+    with many_commits(tmp_path, tidied(tmp_path, catalog)) as lane:
+        yield lane
+
+
+@contextmanager
+def many_commits(folder: Path, config: PipelineConfig) -> Iterator[Drained]:
+    lane = Drained(folder, config)
     with lane.lake, Committer(config.lake) as lane.committer:
         for number in range(COMMITS):
             lane.commit(2, empty=number % 2, dead=number % 3)
@@ -84,26 +98,26 @@ def files_on_disk(config: PipelineConfig) -> dict[str, int]:
     return {str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*.parquet")}
 
 
-def test_everything_at_once_changes_no_row_and_proves_itself(drained: Drained) -> None:
-    config, before = drained.config, rows(drained.lake)
-    totals = partition_totals(drained.lake, "events")
+def test_everything_at_once_changes_no_row_and_proves_itself(anywhere: Drained) -> None:
+    config, before = anywhere.config, rows(anywhere.lake)
+    totals = partition_totals(anywhere.lake, "events")
     report = maintained(config)
-    assert rows(drained.lake) == before
-    assert drained.verify(full=True, strict=True).findings == ()
-    assert partition_totals(drained.lake, "events") == totals
+    assert rows(anywhere.lake) == before
+    assert anywhere.verify(full=True, strict=True).findings == ()
+    assert partition_totals(anywhere.lake, "events") == totals
     assert (report.before.files, report.after.files) == (2 * COMMITS + DEAD_LETTER_FILES, 3)
     assert (report.before.snapshots > report.after.snapshots, report.after.dead_versions) == (True, 0)
     assert [found.step for found in report.steps] == list(Step)
     maintained(config)  # what the first run put aside is summed up by the second
-    assert rows(drained.lake) == before
-    assert drained.verify(full=True, strict=True).findings == ()
+    assert rows(anywhere.lake) == before
+    assert anywhere.verify(full=True, strict=True).findings == ()
     again = maintained(config)
     assert {found.outcome for found in again.steps} <= {Outcome.NOTHING, Outcome.DONE}
     assert (again.after.files, again.after.ledger_rows) == (3, 1)
     assert len(files_on_disk(config)) == 3
-    drained.commit(2, dead=1)
-    assert drained.verify(full=True, strict=True).findings == ()
-    assert rows(drained.lake).num_rows == before.num_rows + 4 * ROWS
+    anywhere.commit(2, dead=1)
+    assert anywhere.verify(full=True, strict=True).findings == ()
+    assert rows(anywhere.lake).num_rows == before.num_rows + 4 * ROWS
 
 
 def test_a_dry_run_says_what_a_run_does_and_changes_nothing(drained: Drained) -> None:
@@ -121,25 +135,25 @@ def test_a_dry_run_says_what_a_run_does_and_changes_nothing(drained: Drained) ->
         assert maintained(drained.config, wanted).steps[0].numbers == step(planned, wanted).numbers
 
 
-def test_merging_leaves_the_newest_day_alone(drained: Drained) -> None:
+def test_merging_leaves_the_newest_day_alone(anywhere: Drained) -> None:
     def files_of(day: int) -> int:
         query = "SELECT count(*) FROM ducklake_list_files('lake', 'events') WHERE contains(data_file, ?)"
-        return int(drained.lake.execute(query, [f"/day={day}/"])[0][0])
+        return int(anywhere.lake.execute(query, [f"/day={day}/"])[0][0])
 
-    planned = maintained(drained.config, Step.MERGE, now=DURING_DAY_FIVE, dry_run=True).steps[0]
-    before, newest = rows(drained.lake), {name for name in files_on_disk(drained.config) if "/day=5/" in name}
-    done = maintained(drained.config, Step.MERGE, now=DURING_DAY_FIVE).steps[0]
+    planned = maintained(anywhere.config, Step.MERGE, now=DURING_DAY_FIVE, dry_run=True).steps[0]
+    before, newest = rows(anywhere.lake), {name for name in files_on_disk(anywhere.config) if "/day=5/" in name}
+    done = maintained(anywhere.config, Step.MERGE, now=DURING_DAY_FIVE).steps[0]
     assert (planned.outcome, done.outcome) == (Outcome.PLANNED, Outcome.DONE)
-    assert {name for name in files_on_disk(drained.config) if "/day=5/" in name} == newest
+    assert {name for name in files_on_disk(anywhere.config) if "/day=5/" in name} == newest
     assert (files_of(4) < COMMITS, files_of(5)) == (True, COMMITS)
-    assert rows(drained.lake) == before
-    maintained(drained.config, Step.MERGE, now=DURING_DAY_FIVE + timedelta(days=1))
+    assert rows(anywhere.lake) == before
+    maintained(anywhere.config, Step.MERGE, now=DURING_DAY_FIVE + timedelta(days=1))
     assert (files_of(4), files_of(5)) == (1, 1)
     by_file = (
         "SELECT list(partition_value ORDER BY partition_key_index) FROM " + PARTITION_VALUES + " GROUP BY data_file_id"
     )
-    assert sorted(drained.lake.execute(by_file)) == [(["2026", "11", "4"],), (["2026", "11", "5"],)]
-    assert drained.verify(full=True, strict=True).findings == ()
+    assert sorted(anywhere.lake.execute(by_file)) == [(["2026", "11", "4"],), (["2026", "11", "5"],)]
+    assert anywhere.verify(full=True, strict=True).findings == ()
 
 
 def test_merged_files_are_compressed_as_the_yaml_says(drained: Drained) -> None:
@@ -176,24 +190,24 @@ def test_time_travel_reaches_the_snapshots_that_are_kept(tmp_path: Path, drained
                 rows(drained.lake, snapshot)
 
 
-def test_deleted_rows_are_gone_from_the_files_and_are_told_from_lost_ones_for_ever(drained: Drained) -> None:
-    drained.damage(f"DELETE FROM {TABLE} WHERE n IN (3, 4, 5)", author="bob")
-    before, missing = rows(drained.lake), 2 * 2 * 3 * COMMITS
-    done = maintained(drained.config, Step.REWRITE).steps[0]
+def test_deleted_rows_are_gone_from_the_files_and_are_told_from_lost_ones_for_ever(anywhere: Drained) -> None:
+    anywhere.damage(f"DELETE FROM {TABLE} WHERE n IN (3, 4, 5)", author="bob")
+    before, missing = rows(anywhere.lake), 2 * 2 * 3 * COMMITS
+    done = maintained(anywhere.config, Step.REWRITE).steps[0]
     assert done.numbers["files"] == 2 * COMMITS
-    assert rows(drained.lake) == before
-    assert drained.lake.execute(
+    assert rows(anywhere.lake) == before
+    assert anywhere.lake.execute(
         "SELECT count(*) FROM ducklake_list_files('lake', 'events') WHERE delete_file <> ''"
     ) == [(0,)]
     for _ in range(3):  # the deleting snapshot expires, then the commits' rows are put aside and summed up
-        report = drained.verify(full=True)
+        report = anywhere.verify(full=True)
         assert report.ok
         assert {finding.code for finding in report.findings} == {Code.ROWS_DELETED}
         told = [finding.detail for finding in report.findings]
         assert sum(int(detail.partition("): ")[2].split()[0]) for detail in told) == missing
         assert all("(bob, " in detail for detail in told)
-        maintained(drained.config)
-    assert rows(drained.lake) == before
+        maintained(anywhere.config)
+    assert rows(anywhere.lake) == before
 
 
 def test_rows_that_vanish_after_their_commit_was_summed_up_are_still_missed(drained: Drained) -> None:

@@ -76,8 +76,13 @@ def merge(work: Work) -> StepReport:
     return StepReport(work.step, outcome, says, numbers)
 
 
-def small_files(work: Work, table: str) -> tuple[SmallFile, ...]:
-    """The files that DuckLake may merge, in its order."""
+def small_files(work: Work, table: str, newest_id: int | None = None) -> tuple[SmallFile, ...]:
+    """The files that DuckLake may merge, in its order.
+
+    Args:
+        newest_id: what lanes add after this file is not counted, save where it has to be left alone: a run that went
+            after a stream would come to no end. What merges wrote is.
+    """
     named = {"schema": work.config.lake.schema_name, "table": table, "stop": int(work.settings.merge.small_file_bytes)}
     by = work.config.partition_by if table == work.config.lake.table else None
     newest = work.settings.merge.leave_newest
@@ -87,7 +92,9 @@ def small_files(work: Work, table: str) -> tuple[SmallFile, ...]:
         folder = path.rpartition("/")[0]
         if by is not None and by.unit != "value" and folder not in alone:
             alone[folder] = is_left_alone(folder, by.unit, work.now, newest)
-        found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=alone.get(folder, False)))
+        is_alone, is_merged = alone.get(folder, False), path.startswith(f"{folder}/ducklake-")
+        if newest_id is None or file_id <= newest_id or is_alone or is_merged:
+            found.append(SmallFile(file_id, f"{folder}/{shape}", size, is_left_alone=is_alone))
     return tuple(found)
 
 
@@ -107,14 +114,15 @@ def _count(work: Work, table: str, done: _Done) -> None:
 
 def _merge_table(work: Work, table: str, done: _Done) -> None:
     _compress_alike(work, work.config.lake.schema_name, table)
-    before = _sizes(work, table)
+    newest_id = max((file.file_id for file in small_files(work, table)), default=0)
+    before = _sizes(work, table, newest_id)
     while True:
         put_right(work, table)
         if not work.has_time or done.size_bytes >= work.settings.merge.max_bytes:
-            done.is_complete = _worthwhile(work, table) is None
+            done.is_complete = _worthwhile(work, table, newest_id) is None
             return
-        outputs = work.write(partial(_merge_some, work, table))
-        left = _sizes(work, table)
+        outputs = work.write(partial(_merge_some, work, table, newest_id))
+        left = _sizes(work, table, newest_id)
         gone = [size for file_id, size in before.items() if file_id not in left]
         if not gone:  # nothing is worth it any more, or DuckLake sees it otherwise: the next run may find it changed
             return
@@ -124,9 +132,9 @@ def _merge_table(work: Work, table: str, done: _Done) -> None:
         before = left
 
 
-def _merge_some(work: Work, table: str) -> int:
+def _merge_some(work: Work, table: str, newest_id: int) -> int:
     """In the open transaction, about one output's worth, or several small ones; how many files were written."""
-    window = _worthwhile(work, table)
+    window = _worthwhile(work, table, newest_id)
     if window is None:
         return 0
     schema, target = work.config.lake.schema_name, int(work.settings.merge.target_file_bytes)
@@ -137,20 +145,20 @@ def _merge_some(work: Work, table: str) -> int:
     return sum(int(created) for _, _, _, created in rows)
 
 
-def _worthwhile(work: Work, table: str) -> Window | None:
+def _worthwhile(work: Work, table: str, newest_id: int) -> Window | None:
     """What to merge now; None: that would save too few files."""
     merging = work.settings.merge
     window = best_window(
-        small_files(work, table),
+        small_files(work, table, newest_id),
         target_bytes=int(merging.target_file_bytes),
         stop_bytes=int(merging.small_file_bytes),
     )
     return None if window is None or window.saved < merging.min_files else window
 
 
-def _sizes(work: Work, table: str) -> dict[int, int]:
+def _sizes(work: Work, table: str, newest_id: int) -> dict[int, int]:
     """Bytes of each file that may be merged, by its id."""
-    return {file.file_id: file.size_bytes for file in small_files(work, table)}
+    return {file.file_id: file.size_bytes for file in small_files(work, table, newest_id)}
 
 
 def _compress_alike(work: Work, schema: str, table: str) -> None:
