@@ -212,7 +212,8 @@ def test_checks_run_alone_while_a_lane_is_being_drained(
         told = alone.execute_in_process(instance=published.instance, tags=tags).get_asset_check_evaluations()
     assert {evaluation.check_name for evaluation in told} == checks
     assert len(told) == answers
-    assert all(evaluation.passed for evaluation in told)
+    # The days were over long before they were sent.
+    assert {evaluation.check_name for evaluation in told if not evaluation.passed} == {Check.LATE_ROWS} & checks
 
 
 def test_checks_that_others_told_in_the_middle_of_a_run_are_current_again_at_its_end(
