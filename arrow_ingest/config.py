@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from arrow_ingest.lake_address import CatalogAddress, DataPath, S3Config
-from arrow_ingest.setting import SettingsModel, Text
+from arrow_ingest.maintenance_settings import Maintenance
+from arrow_ingest.setting import CRON, SettingsModel, Text
 from arrow_ingest.table_shape import (
     ALL_METADATA_COLUMNS,
     DEFAULT_METADATA_COLUMNS,
@@ -36,9 +37,6 @@ IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,47}")
 """Pipeline names stand inside table, job, sensor and group names, so they are plain."""
 
 SENSOR = "sensor"
-
-CRON = re.compile(r"@(hourly|daily|weekly|monthly|yearly)|[-0-9A-Za-z*/,#?]+( +[-0-9A-Za-z*/,#?]+){4}")
-"""The shape of what Dagster takes for a cron expression; Dagster itself looks at the numbers when it loads."""
 
 RESERVED_PROPERTIES = frozenset(
     {
@@ -317,6 +315,9 @@ class PipelineConfig(SettingsModel):
     alerts: Annotated[Alerts, Field(description="What is sent when something is wrong.")] = Alerts()
     limits: Annotated[Limits, Field(description="What an untrusted payload may claim.")] = Limits()
     parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()
+    maintenance: Annotated[
+        Maintenance, Field(description="When and how far files, snapshots and ledger are tidied.")
+    ] = Maintenance()
     max_in_flight_bytes: Annotated[
         ByteSize, Field(ge=MIB, description="Bytes fetched and not yet written; over it partitions are paused.")
     ] = ByteSize(128 * MIB)

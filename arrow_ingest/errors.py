@@ -11,13 +11,15 @@
     │   ├── CatalogUnavailable         the catalog or the data path cannot be reached
     │   │   └── LakeNotMade            there is nothing to read yet: the first run makes it
     │   ├── LaneBusy                   another run holds the lane's lock
+    │   ├── MaintenanceBusy            another maintenance of the lake is under way
     │   ├── LaneLockLost               the lane's lock was released under this run: another run may hold it
     │   ├── CommitConflict             other transactions won every retry
     │   └── Replan                     the table changed under the micro-batch: stage it again from the log
     │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
     ├── TerminalError                  stop and tell a person
     │   ├── ConfigError                the pipeline's YAML, or a command's arguments
-    │   │   └── NothingToRebase        the lane reads the topic as it is
+    │   │   ├── NothingToRebase        the lane reads the topic as it is
+    │   │   └── NothingToMaintain      the pipeline has committed nothing yet
     │   ├── MissingPart                an optional package, a DuckDB extension, a program or a librdkafka symbol
     │   ├── StackFailed                a server or a tool of the stack that we run ourselves failed
     │   ├── RowTooLarge                one row does not fit into a message
@@ -122,11 +124,20 @@ class LaneBusy(TransientError):
         self.lane = lane
 
 
+class MaintenanceBusy(TransientError):
+    """Another process tidies the lake, or rebuilds a part of it."""
+
+    def __init__(self, holder: str = "") -> None:
+        super().__init__(
+            f"another maintenance of the lake is under way{f' ({holder})' if holder else ''}: wait for its end"
+        )
+
+
 class LaneLockLost(TransientError):
-    """The session that held this run's lane lock ended; the run ends too, and the next one takes the lock again."""
+    """The session that held this run's lane or maintenance lock ended; the run ends too, and the next one takes it."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__(f"the lane's lock was lost, so nothing more is committed by this run: {detail}")
+        super().__init__(f"a lock was lost, so nothing more is committed by this run: {detail}")
 
 
 class CommitConflict(TransientError):
@@ -164,6 +175,10 @@ class ConfigError(TerminalError):
 
 class NothingToRebase(ConfigError):
     """A new generation was asked for, and the lane reads this very topic, whose end it has not lost."""
+
+
+class NothingToMaintain(ConfigError):
+    """Maintenance was asked for, and the pipeline never ran into the lake."""
 
 
 class MissingPart(TerminalError):

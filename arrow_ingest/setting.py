@@ -1,5 +1,6 @@
 """What all models of settings share: they are frozen, know their keys, and take what templates give."""
 
+import re
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -11,6 +12,9 @@ def _scalar_to_text(value: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_scalar_to_text)]
+
+CRON = re.compile(r"@(hourly|daily|weekly|monthly|yearly)|[-0-9A-Za-z*/,#?]+( +[-0-9A-Za-z*/,#?]+){4}")
+"""The shape of what Dagster takes for a cron expression; Dagster itself looks at the numbers when it loads."""
 
 
 class SettingsModel(BaseModel):

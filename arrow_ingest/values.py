@@ -212,6 +212,20 @@ class StagedFile:
     staged_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file below the data path as its store lists it; ``path`` as DuckLake names it."""
+
+    path: str
+    size_bytes: int
+    modified_at: datetime
+
+    @property
+    def name(self) -> str:
+        """The path without its folder."""
+        return self.path.rpartition("/")[2]
+
+
 class CommitKind(StrEnum):
     """What a ledger row records; stored in the lake, so never renamed."""
 

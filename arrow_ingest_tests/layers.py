@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = "arrow_ingest"
 MAX_LINES = 400
 
-BASE = frozenset({"errors", "values", "config", "table_shape", "lake_address", "environment"})
+BASE = frozenset({"errors", "values", "config", "table_shape", "lake_address", "maintenance_settings", "environment"})
 ROOMS = BASE | {"kafka", "ipc", "lake"}
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -21,7 +21,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "setting": frozenset(),
     "table_shape": frozenset({"setting"}),
     "lake_address": frozenset({"setting"}),
-    "config": frozenset({"errors", "values", "setting", "table_shape", "lake_address"}),
+    "maintenance_settings": frozenset({"setting"}),
+    "config": frozenset({"errors", "values", "setting", "table_shape", "lake_address", "maintenance_settings"}),
     "environment": frozenset({"errors"}),
     "kafka": BASE,
     "ipc": BASE,

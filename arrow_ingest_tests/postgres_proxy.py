@@ -22,11 +22,16 @@ class Fault(Enum):
 
 
 class PostgresProxy:
-    """Forwards connections to a server; a context manager."""
+    """Forwards connections to a server; a context manager.
 
-    def __init__(self, server_port: int, fault: Fault) -> None:
+    Args:
+        amid: what the transaction sends whose COMMIT, or its answer, is lost.
+    """
+
+    def __init__(self, server_port: int, fault: Fault, *, amid: bytes = ADDS_FILES) -> None:
         self._server_port = server_port
         self._fault = fault
+        self.amid = amid
         self.happened = threading.Event()
 
     def __enter__(self) -> Self:
@@ -68,7 +73,7 @@ class _Connection:
         self._proxy = proxy
         self._client = client
         self._server = server
-        self._adds_files = False
+        self._is_amid = False
         self._swallows = False
 
     def start(self) -> None:
@@ -78,8 +83,8 @@ class _Connection:
     def _to_server(self) -> None:
         with suppress(OSError):
             while data := self._client.recv(1 << 20):
-                self._adds_files = self._adds_files or ADDS_FILES in data
-                if self._adds_files and b"COMMIT" in data.upper().split(b"VALUES")[-1]:
+                self._is_amid = self._is_amid or self._proxy.amid in data
+                if self._is_amid and b"COMMIT" in data.upper().split(b"VALUES")[-1]:
                     if self._proxy.strikes(Fault.COMMIT_LOST):
                         break
                     self._swallows = self._proxy.strikes(Fault.ANSWER_LOST)

@@ -96,6 +96,7 @@ def test_lane_that_was_never_started_is_no_lane_to_rebase(tmp_path: Path, broker
     project = cli_project(tmp_path, broker.bootstrap_servers, clicks="clicks")
     assert "nothing committed yet" in project.run("rebase").stdout
     assert "no lane is suspended" in project.run("resume").stdout
+    assert "was never started" in project.run("maintain", exit_code=2).stderr
 
 
 def test_resume_goes_on_where_the_lane_stands_while_the_broker_holds_it() -> None:
@@ -158,6 +159,28 @@ def lanes_offsets(project: CliProject) -> dict[int, int]:
     config = config_of(project)
     with open_lake(config.lake, read_only=True) as lake:
         return {part: at for lane in lanes.read_lanes(lake, config.name) for part, at in lane.offsets.items()}
+
+
+def test_maintain_says_what_it_would_do_then_does_it_and_says_what_it_did(project: CliProject) -> None:
+    for _ in range(2):
+        project.run("produce", "--batches", "2", "--rate", "0", "--rows-per-batch", "20")
+        project.run("drain")
+    [file] = project.folder.rglob("defs.yaml")
+    file.write_text(f"{file.read_text()}  maintenance: {{merge: {{min_files: 1, leave_newest: 0}}}}\n")
+    rows = project.json("sql", "SELECT count(*) AS n FROM clicks")
+    [planned] = project.json("maintain", "--dry-run", "--only", "merge")
+    assert planned["dry_run"]
+    assert planned["steps"][0]["files_merged"] > planned["steps"][0]["files_written"] > 0
+    assert planned["before"] == planned["after"]
+    [done] = project.json("maintain", "clicks")
+    [merge] = [step for step in done["steps"] if step["step"] == "merge"]
+    assert merge["files_merged"] == planned["steps"][0]["files_merged"]
+    assert (merge["before"]["files"], merge["outcome"]) == (planned["before"]["files"], "done")
+    assert merge["after"]["files"] == done["after"]["files"] < done["before"]["files"]
+    assert project.json("sql", "SELECT count(*) AS n FROM clicks") == rows
+    project.run("verify")
+    assert "0 files would become 0" in project.run("maintain", "--dry-run").stdout
+    assert "there is no step 'sweep'" in project.run("maintain", "--only", "sweep", exit_code=2).stderr
 
 
 def test_rebase_leaves_lanes_alone_that_read_the_topic_as_it_is(project: CliProject) -> None:

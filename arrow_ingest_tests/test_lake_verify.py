@@ -1,127 +1,24 @@
 """`verify` finds every kind of damage that is done to a real lake, and nothing where nothing is wrong."""
 
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake import lanes
 from arrow_ingest.lake.accounting import check_rows, windows
-from arrow_ingest.lake.commit import Committer, MicroBatch
-from arrow_ingest.lake.conform import Stamp, conform
-from arrow_ingest.lake.dead_letters import stage_dead_letters
 from arrow_ingest.lake.findings import Code, Severity, VerifyReport
 from arrow_ingest.lake.ledger import commits_since
-from arrow_ingest.lake.new_rows import StagedRows
-from arrow_ingest.lake.partition import split
-from arrow_ingest.lake.schema import plan_for
-from arrow_ingest.lake.session import Lake, open_lake
-from arrow_ingest.lake.staging import Stager
-from arrow_ingest.lake.tables import ensure, read_table_schema
+from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify
 from arrow_ingest.values import (
-    DeadLetter,
-    LaneState,
     Position,
-    Reason,
-    Rejection,
-    StagedFile,
     SuspendReason,
-    Tally,
     TopicState,
-    ranges_between,
 )
-from arrow_ingest_tests.staged_table import INSERTED_AT, accepted, by_day, pipeline
-
-TOPIC_ID = "topic-id-a"
-ROWS = 20
-TABLE = "lake.main.events"
-
-
-class Drained:
-    """A lane whose commits are made from messages as a drain makes them, without a broker."""
-
-    def __init__(self, folder: Path) -> None:
-        self.config: PipelineConfig = pipeline(folder, **by_day())
-        self.lake: Lake = open_lake(self.config.lake)
-        ensure(self.lake, self.config)
-        held = lanes.read_lane(self.lake, "events", 0)
-        self.state = held or LaneState("events", 0, 1, 0, TOPIC_ID, {0: Position(0), 1: Position(0)})
-        if held is None:
-            lanes.create_lane(self.lake, self.state)
-
-    def commit(self, messages: int = 3, *, empty: int = 0, dead: int = 0) -> tuple[StagedFile, ...]:
-        """One micro-batch: so many messages of `ROWS` rows per partition, and on partition 0 empty and dead ones."""
-        commit_id = str(uuid.uuid4())
-        plan = plan_for(self.config, read_table_schema(self.lake, self.config.lake))
-        letters = []
-        offsets = self.state.offsets
-        with ThreadPoolExecutor(1) as pool:
-            stager = Stager(self.config.lake, self.config.parquet, pool=pool, commit_id=commit_id, lane=0)
-            for partition, count in ((0, messages + empty + dead), (1, messages)):
-                for number in range(count):
-                    offset = offsets[partition] + number
-                    if number < messages:
-                        batch = message(offset)
-                        plan = accepted(plan.extend(batch.schema))
-                        stamp = Stamp(self.state.generation, partition, offset, 0, INSERTED_AT)
-                        rows = accepted(conform(batch, plan, stamp, first_row=0)).batch
-                        parted = accepted(split([rows], self.config.partition_by, self.config.limits))
-                        for piece in parted.slices:
-                            stager.append(piece, source=(partition, offset))
-                    elif number >= messages + empty:
-                        rejection = Rejection(Reason.FRAMING, "no stream")
-                        letters.append(DeadLetter(0, partition, offset, 0, None, (), None, rejection))
-                offsets[partition] += count
-            files = stager.close()
-        after = replace(self.state, positions={p: Position(offset) for p, offset in offsets.items()})
-        with Committer(self.config.lake) as committer:
-            committer.commit(
-                MicroBatch(
-                    commit_id=commit_id,
-                    config=self.config,
-                    before=self.state,
-                    after=after,
-                    plan=plan,
-                    rows=StagedRows(files),
-                    dead_letter_file=stage_dead_letters(
-                        letters, self.config.lake, self.config.parquet, commit_id=commit_id, lane=0
-                    ),
-                    ranges=ranges_between(self.state.offsets, after.offsets),
-                    tally=Tally(2 * messages + empty + dead, 2 * messages * ROWS, empty, dead),
-                    run_id="test",
-                )
-            )
-        self.state = after
-        return files
-
-    def verify(self, **arguments: Any) -> VerifyReport:
-        """By a session of its own, as the command does."""
-        with open_lake(self.config.lake, read_only=True) as lake:
-            return verify(lake, self.config, **arguments)
-
-    def found(self, **arguments: Any) -> list[Code]:
-        return sorted({finding.code for finding in self.verify(**arguments).findings})
-
-    def damage(self, *statements: str, author: str = "mallory") -> None:
-        """Run statements in one transaction that bears an author."""
-        with self.lake.transaction():
-            for text in statements:
-                self.lake.execute(text)
-            self.lake.execute("CALL lake.set_commit_message(?, 'damage')", [author])
-
-
-def message(offset: int) -> pa.RecordBatch:
-    """Rows of two days."""
-    days = [f"2026-11-0{4 + (offset + row) % 2}T00:00:00Z" for row in range(ROWS)]
-    return pa.record_batch({"ts": days, "n": list(range(ROWS))})
+from arrow_ingest_tests.drained_lake import ROWS, TABLE, TOPIC_ID, Drained
 
 
 @pytest.fixture(scope="module")
@@ -394,7 +291,16 @@ def test_the_size_of_windows_changes_no_answer(drained: Drained) -> None:
     drained.commit()
     entries = commits_since(drained.lake, "events", 0)
     assert [len(window) for window in windows(entries, most_rows=250)] == [2, 1]
-    assert [len(window) for window in windows(entries, most_rows=1)] == [1, 1, 1]
+    one_message = list(windows(entries, most_rows=1))
+    assert {len(window) for window in one_message} == {1}
+    parts = [(piece.commit, part) for window in one_message for piece in window for part in piece.ranges]
+    assert all(part.count == 1 for _, part in parts)
+    assert sorted((commit, part.partition, part.start) for commit, part in parts) == [
+        (commit, part.partition, offset)
+        for commit, entry in enumerate(entries)
+        for part in entry.ranges
+        for offset in range(part.start, part.stop)
+    ]
     drained.damage(f"DELETE FROM {TABLE} WHERE _kafka_offset IN (0, 4)")
     one_by_one, at_once = (
         list(check_rows(drained.lake, drained.config.lake, entries, has_table=True, window_rows=rows))

@@ -5,16 +5,17 @@ The drain's publisher answers the same checks by the same functions, right after
 
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
 from arrow_ingest.components.evidence import evidence_of
-from arrow_ingest.components.ledger_view import read_view
-from arrow_ingest.components.names import PIPELINE_CHECKS, Check, Names
+from arrow_ingest.components.ledger_view import LedgerView, read_view
+from arrow_ingest.components.names import PARTITION_CHECKS, PIPELINE_CHECKS, Check, Names
 from arrow_ingest.components.table_spec import declared_partitions, partitions_def
-from arrow_ingest.components.verdicts import pipeline_verdicts, rows_accounted_for
+from arrow_ingest.components.verdicts import Verdict, pipeline_verdicts, rows_accounted_for, small_files
 from arrow_ingest.config import PipelineConfig
 
 DESCRIPTIONS = {
@@ -26,6 +27,7 @@ DESCRIPTIONS = {
     Check.SCHEMA_DRIFT: "Producers send the columns that the table already had.",
     Check.OUT_OF_RANGE_DAYS: "All rows lie in table partitions that Dagster knows.",
     Check.ROWS_ACCOUNTED_FOR: "Rows in the table partition = rows that the ledger put there.",
+    Check.SMALL_FILES: "The table partition has few files that want merging, once its time is over.",
 }
 
 
@@ -54,21 +56,33 @@ def build_partition_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
     names = Names.of(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # partitioned checks; the badges' test pins what we rely on
-        spec = dg.AssetCheckSpec(
-            str(Check.ROWS_ACCOUNTED_FOR),
-            asset=names.table,
-            description=DESCRIPTIONS[Check.ROWS_ACCOUNTED_FOR],
-            partitions_def=partitions_def(config),
-        )
+        specs = [
+            dg.AssetCheckSpec(
+                str(check),
+                asset=names.table,
+                description=DESCRIPTIONS[check],
+                partitions_def=partitions_def(config),
+            )
+            for check in PARTITION_CHECKS
+        ]
 
-    @dg.multi_asset_check(name=names.partition_checks_op, specs=[spec], can_subset=True)
+    @dg.multi_asset_check(name=names.partition_checks_op, specs=specs, can_subset=True)
     def check_partitions(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckEvaluation]:
+        selected = {key.name for key in context.selected_asset_check_keys}
         is_partitioned_run = context.has_partition_key or context.has_partition_key_range
         view = read_view(config)
         known = {*view.totals, *view.table_rows}
         known &= declared_partitions(config, known)
         for value in context.partition_keys if is_partitioned_run else sorted(known, key=str):
             target = history.newest_materialization(context.instance, names.table, value)
-            yield evaluation(names.table, rows_accounted_for(value, view.totals, view.table_rows), target)
+            for verdict in partition_verdicts(config, view, value):
+                if verdict.check in selected:
+                    yield evaluation(names.table, verdict, target)
 
     return check_partitions
+
+
+def partition_verdicts(config: PipelineConfig, view: LedgerView, value: str | None) -> Iterator[Verdict]:
+    """The answer of every check that looks at one table partition."""
+    yield rows_accounted_for(value, view.totals, view.table_rows)
+    yield small_files(config, value, view.files, datetime.now(UTC))

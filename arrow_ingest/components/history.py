@@ -9,6 +9,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from arrow_ingest.components.metadata import COLUMN_SCHEMA, PUBLISHED_THROUGH
 from arrow_ingest.components.names import Check
@@ -64,6 +65,13 @@ def newest_materialization(instance: dg.DagsterInstance, table: dg.AssetKey, par
     if not records:
         return None
     return Target(storage_id=records[0].storage_id, run_id=records[0].run_id, timestamp=records[0].timestamp)
+
+
+def failed_partitions(instance: dg.DagsterInstance, table: dg.AssetKey, check: Check) -> frozenset[str | None]:
+    """The table partitions whose last answer of a check was no; None: a table without partitions."""
+    found = instance.event_log_storage.get_asset_check_partition_info([dg.AssetCheckKey(table, str(check))])
+    failed = AssetCheckExecutionRecordStatus.FAILED
+    return frozenset(info.partition_key for info in found if info.latest_execution_status == failed)
 
 
 def newest_teller(instance: dg.DagsterInstance, table: dg.AssetKey, check: Check, partition: str | None) -> str | None:

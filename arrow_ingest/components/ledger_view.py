@@ -9,7 +9,7 @@ from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
 from arrow_ingest.lake.schema import TableSchema
 from arrow_ingest.lake.session import Lake, open_lake
-from arrow_ingest.lake.statistics import refused_messages, rows_by_partition
+from arrow_ingest.lake.statistics import PartitionFiles, files_by_partition, refused_messages
 from arrow_ingest.lake.tables import read_table_schema
 from arrow_ingest.values import LaneState
 
@@ -22,7 +22,7 @@ class LedgerView:
         since: the commits are those after this snapshot.
         newest: the newest commit of all; None: nothing was ever committed.
         totals: what the ledger holds per table partition.
-        table_rows: rows of the table per table partition, by the catalog's statistics.
+        files: what the table's files hold per table partition, by the catalog's statistics.
         refused: messages of these commits that the schema policy refused.
     """
 
@@ -31,9 +31,14 @@ class LedgerView:
     commits: tuple[LedgerEntry, ...] = ()
     newest: LedgerEntry | None = None
     totals: Mapping[str | None, PartitionTotal] = field(default_factory=dict)
-    table_rows: Mapping[str | None, int] = field(default_factory=dict)
+    files: Mapping[str | None, PartitionFiles] = field(default_factory=dict)
     schema: TableSchema | None = None
     refused: int = 0
+
+    @property
+    def table_rows(self) -> dict[str | None, int]:
+        """Rows of the table per table partition."""
+        return {value: files.rows for value, files in self.files.items()}
 
 
 def read_view(config: PipelineConfig, since: int = 0) -> LedgerView:
@@ -63,7 +68,12 @@ def _read(lake: Lake, config: PipelineConfig, since: int) -> LedgerView:
         commits=commits,
         newest=newest,
         totals=ledger.partition_totals(lake, config.name),
-        table_rows=rows_by_partition(lake, config.lake, config.partition_by),
+        files=files_by_partition(
+            lake,
+            config.lake,
+            config.partition_by,
+            small_below_bytes=int(config.maintenance.merge.small_file_bytes),
+        ),
         schema=read_table_schema(lake, config.lake),
         refused=refused_messages(lake, config.lake, since) if any(commit.tally.dead for commit in commits) else 0,
     )

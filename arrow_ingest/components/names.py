@@ -16,6 +16,9 @@ LANE_TAG = "arrow_ingest/lane"
 LANE_STATE_TAG = "arrow_ingest/lane_state"
 """Run tag, set by the run: why it could not drain its lane (:data:`BUSY`, :data:`LAYOUT`, or a `SuspendReason`)."""
 
+MAINTENANCE_TAG = "arrow_ingest/maintenance"
+"""Run tag: the pipeline that the run tidies. It has no lane's tags, so the lane sensor does not count it."""
+
 BUSY = "busy"
 """Value of :data:`LANE_STATE_TAG`: another process held the lane's lock."""
 
@@ -34,10 +37,14 @@ class Check(StrEnum):
     SCHEMA_DRIFT = "schema_drift"
     OUT_OF_RANGE_DAYS = "out_of_range_days"
     ROWS_ACCOUNTED_FOR = "rows_accounted_for"
+    SMALL_FILES = "small_files"
 
 
-PIPELINE_CHECKS = tuple(check for check in Check if check is not Check.ROWS_ACCOUNTED_FOR)
-"""The checks that look at the pipeline as a whole; the remaining one looks at one table partition."""
+PARTITION_CHECKS = (Check.ROWS_ACCOUNTED_FOR, Check.SMALL_FILES)
+"""The checks that look at one table partition."""
+
+PIPELINE_CHECKS = tuple(check for check in Check if check not in PARTITION_CHECKS)
+"""The checks that look at the pipeline as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,16 @@ class Names:
 
     topic: dg.AssetKey
     table: dg.AssetKey
+    maintenance: dg.AssetKey
     group: str
     op: str
     job: str
     sensor: str
     schedule: str
     alert_sensor: str
+    maintenance_op: str
+    maintenance_job: str
+    maintenance_schedule: str
     checks_op: str
     partition_checks_op: str
     table_partitions: str
@@ -63,12 +74,16 @@ class Names:
         return cls(
             topic=dg.AssetKey(["kafka", config.kafka.topic]),
             table=dg.AssetKey(["lake", lake.schema_name, lake.table]),
+            maintenance=dg.AssetKey(["lake", lake.schema_name, f"{lake.table}__maintenance"]),
             group=name,
             op=f"micro_batch_{name}",
             job=f"drain_{name}",
             sensor=f"drain_{name}_sensor",
             schedule=f"drain_{name}_schedule",
             alert_sensor=f"alerts_{name}_sensor",
+            maintenance_op=f"maintain_table_{name}",
+            maintenance_job=f"maintain_{name}",
+            maintenance_schedule=f"maintain_{name}_schedule",
             checks_op=f"check_{name}",
             partition_checks_op=f"check_partitions_{name}",
             table_partitions=f"table_partitions_{name}",

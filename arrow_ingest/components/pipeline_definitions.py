@@ -1,4 +1,4 @@
-"""One pipeline's settings to its Dagster definitions: topic, table, checks, job, schedule and sensors. No I/O."""
+"""One pipeline's settings to its Dagster definitions: topic, table, checks, jobs, schedules and sensors. No I/O."""
 
 import dagster as dg
 
@@ -6,6 +6,11 @@ from arrow_ingest.components.alert_sensor import build_alert_sensor
 from arrow_ingest.components.asset_checks import build_partition_checks, build_pipeline_checks
 from arrow_ingest.components.drain_schedule import build_drain_schedule
 from arrow_ingest.components.lane_sensor import build_lane_sensor
+from arrow_ingest.components.maintenance_asset import (
+    build_maintenance_asset,
+    build_maintenance_job,
+    build_maintenance_schedule,
+)
 from arrow_ingest.components.names import PIPELINE_TAG, Names
 from arrow_ingest.components.table_asset import build_table_asset
 from arrow_ingest.components.table_spec import topic_spec
@@ -33,9 +38,12 @@ def pipeline_definitions(config: PipelineConfig) -> dg.Definitions:
         description=f"Drains {config.kafka.topic} into {config.lake.schema_name}.{config.lake.table}.",
     )
     return dg.Definitions(
-        assets=[topic_spec(config), build_table_asset(config)],
+        assets=[topic_spec(config), build_table_asset(config), build_maintenance_asset(config)],
         asset_checks=[build_pipeline_checks(config), build_partition_checks(config)],
-        jobs=[drain_job],
-        schedules=[build_drain_schedule(config)] if config.run.cron else [],
+        jobs=[drain_job, build_maintenance_job(config)],
+        schedules=[
+            *([build_drain_schedule(config)] if config.run.cron else []),
+            *([build_maintenance_schedule(config)] if config.maintenance.schedule else []),
+        ],
         sensors=[build_lane_sensor(config), build_alert_sensor(config)],
     )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -27,7 +28,14 @@ from arrow_ingest.components.metadata import (
 from arrow_ingest.components.names import Check, Names
 from arrow_ingest.components.publication import Publication, publications
 from arrow_ingest.components.table_spec import event_tags, partitions_def
-from arrow_ingest.components.verdicts import Evidence, Verdict, lag_by_partition, pipeline_verdicts, rows_accounted_for
+from arrow_ingest.components.verdicts import (
+    Evidence,
+    Verdict,
+    lag_by_partition,
+    pipeline_verdicts,
+    rows_accounted_for,
+    small_files,
+)
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import TransientError
 from arrow_ingest.lake.catalog import catalog_of
@@ -115,7 +123,7 @@ class Publisher:
                 self._tell(verdict, through if verdict.check is Check.OFFSETS_CONTIGUOUS else None)
 
     def _materialise(self, publication: Publication, view: LedgerView, numbers: Mapping[str, float]) -> None:
-        """One materialisation, and right after it the check of that partition, or its badge stays blank (FACTS)."""
+        """One materialisation, and right after it the checks of that partition, or its badge stays blank (FACTS)."""
         value = publication.value
         metadata = {
             **partition_metadata(self._config, publication, view.totals.get(value)),
@@ -130,6 +138,7 @@ class Publisher:
             )
         )
         self._tell(rows_accounted_for(value, view.totals, view.table_rows))
+        self._tell(small_files(self._config, value, view.files, datetime.now(UTC)))
 
     def _add_values(self, keys: list[str]) -> None:
         """Tell Dagster of table partitions that appeared, where they are values: an event alone declares none."""

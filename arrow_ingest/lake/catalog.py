@@ -13,7 +13,7 @@ from arrow_ingest.lake.sqlite_catalog import SqliteCatalog
 
 
 class LaneLock(Protocol):
-    """A lane's lock while it is held."""
+    """A lane's lock, or that of maintenance, while it is held."""
 
     def check(self) -> None:
         """Make sure that it still is.
@@ -79,6 +79,17 @@ class Catalog(Protocol):
 
     def publisher_lock(self, pipeline: str, *, holder: str = "") -> AbstractContextManager[bool]:
         """One publisher at a time per pipeline: False for the others, who skip."""
+        ...
+
+    def maintenance_lock(self, *, holder: str) -> AbstractContextManager[LaneLock]:
+        """Held by whoever tidies the lake or rebuilds a part of it: one at a time, for all pipelines.
+
+        Args:
+            holder: who we are, for the message that the others get.
+
+        Raises:
+            MaintenanceBusy: another one holds it.
+        """
         ...
 
 

@@ -35,6 +35,7 @@ from arrow_ingest.lake.schema import TablePlan
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.sql import LAKE, change_table, in_lake
 from arrow_ingest.lake.tables import read_table_schema
+from arrow_ingest.maintenance_settings import ORPHAN_DAYS
 from arrow_ingest.values import (
     CommitKind,
     Copies,
@@ -47,7 +48,7 @@ from arrow_ingest.values import (
     ignore,
 )
 
-STALE_AFTER = timedelta(days=7) / 4
+STALE_AFTER = timedelta(days=ORPHAN_DAYS) / 4
 """A quarter of orphan removal's guard: an older staged file is staged again, lest it be removed while it is added."""
 
 MAX_ATTEMPTS = 10

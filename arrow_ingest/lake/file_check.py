@@ -13,11 +13,14 @@ from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.statistics import METADATA
 from arrow_ingest.lake.store import Store
 
-_FILES = f"""
-SELECT CASE WHEN f.path_is_relative = 0 THEN f.path
+FULL_PATH = """CASE WHEN f.path_is_relative = 0 THEN f.path
             WHEN t.path_is_relative = 0 THEN concat(t.path, f.path)
             WHEN s.path_is_relative = 0 THEN concat(s.path, t.path, f.path)
-            ELSE concat($root, s.path, t.path, f.path) END,
+            ELSE concat($root, s.path, t.path, f.path) END"""
+"""A file's path, of the file ``f``, the table ``t`` and the schema ``s``, below the data path ``$root``."""
+
+_FILES = f"""
+SELECT {FULL_PATH},
        f.record_count, f.file_size_bytes, f.begin_snapshot, f.encryption_key IS NOT NULL
 FROM {METADATA}.ducklake_data_file f
 JOIN {METADATA}.ducklake_table t USING (table_id)

@@ -49,7 +49,7 @@ def lane_table(pipeline: str, lane: int) -> str:
 
 def read_lane(lake: Lake, pipeline: str, lane: int) -> LaneState | None:
     """A lane as the lake holds it; None: it was never started."""
-    if lane not in _lane_numbers(lake, pipeline):
+    if lane not in lane_numbers(lake, pipeline):
         return None
     return _read(lake, pipeline, lane)
 
@@ -61,7 +61,7 @@ def read_lanes(lake: Lake, pipeline: str) -> tuple[LaneState, ...]:
 
 def read_all(lake: Lake, pipeline: str) -> tuple[LaneState, ...]:
     """All lanes that a pipeline ever had, by number, those that a smaller layout retired too."""
-    return tuple(_read(lake, pipeline, lane) for lane in _lane_numbers(lake, pipeline))
+    return tuple(_read(lake, pipeline, lane) for lane in lane_numbers(lake, pipeline))
 
 
 def create_lane(lake: Lake, state: LaneState) -> None:
@@ -220,7 +220,8 @@ def _row_of(state: LaneState) -> dict[str, object]:
     }
 
 
-def _lane_numbers(lake: Lake, pipeline: str) -> tuple[int, ...]:
+def lane_numbers(lake: Lake, pipeline: str) -> tuple[int, ...]:
+    """The numbers of all lanes that a pipeline ever had, ascending."""
     prefix = _lane_name(pipeline, "")
     rows = lake.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? "

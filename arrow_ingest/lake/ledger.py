@@ -2,16 +2,19 @@
 
 The virtual column ``snapshot_id`` of its inlined rows is exact, also after flush, merge and expiry (FACTS): it says
 which snapshot a row came with.
+
+Commits append to `COMMITS` only. Maintenance puts full tables aside and sums up old ones (`ledger_volumes`); whoever
+reads, reads them all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
-from arrow_ingest.lake.sql import insert, own, select_columns
+from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, insert, own, select_columns
 from arrow_ingest.values import CommitKind, OffsetRange, Tally, TouchedPartition
 
 COMMITS = own("commits")
@@ -38,12 +41,21 @@ COLUMNS = (
     Column("committed_at", "TIMESTAMP WITH TIME ZONE"),
 )
 
-PARTITIONS_VIEW = f"""
-CREATE VIEW {COMMIT_PARTITIONS} AS
+LEDGER = own("ledger")
+"""A view of all tables of the ledger, once there are several."""
+
+SEVERAL_LANES = -1
+"""The lane of an entry that sums up commits, which are of whatever lanes."""
+
+PARTITIONS_OF = """
 SELECT snapshot_id, commit_id, pipeline, lane, kind, added."value", added."rows", added.files, added.bytes
-FROM (SELECT snapshot_id, commit_id, pipeline, lane, kind, unnest(table_partitions) AS added FROM {COMMITS})
+FROM (SELECT snapshot_id, commit_id, pipeline, lane, kind, unnest(table_partitions) AS added FROM {table})
 """
+
+PARTITIONS_VIEW = f"CREATE VIEW {COMMIT_PARTITIONS} AS {PARTITIONS_OF.format(table=COMMITS)}"
 """One row per commit and table partition that it touched."""
+
+_FIELDS = select_columns(COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +85,15 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry(LedgerRow):
-    """What one commit did, as it is read: with the snapshot that it made."""
+    """What one commit did, as it is read: with the snapshot that it made.
+
+    Args:
+        commits: how many it sums up, where maintenance rolled the ledger up: then ``snapshot_id``, ``committed_at`` and
+            ``run_id`` are the newest one's, ranges that join up are one, and ``lane`` is `SEVERAL_LANES`.
+    """
 
     snapshot_id: int
+    commits: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +108,31 @@ class PartitionTotal:
 
 def append(lake: Lake, row: LedgerRow) -> None:
     """Append a row; the caller's transaction is open."""
-    tally = row.tally
-    ranges = [{"partition": part.partition, "start": part.start, "stop": part.stop} for part in row.ranges]
-    touched = [
+    touched: list[dict[str, object]] = [
         {"value": added.value, "rows": added.rows, "files": added.files, "bytes": added.size_bytes}
         for added in row.touched
     ]
-    lake.execute(
-        insert(COMMITS, COLUMNS),
-        (
-            *(row.commit_id, row.pipeline, row.lane, row.generation, row.topic_id, ranges),
-            *(tally.messages, tally.rows, tally.empty, tally.dead, tally.nulled),
-            *(row.bytes_received, row.bytes_copied, row.bytes_cast),
-            *(touched, row.kind.value, row.run_id, row.committed_at),
-        ),
+    lake.execute(insert(COMMITS, COLUMNS), values_of(row, touched))
+
+
+def values_of(row: LedgerRow, touched: list[dict[str, object]]) -> tuple[object, ...]:
+    """A row's values in the order of `COLUMNS`.
+
+    Args:
+        touched: ``row.touched`` as the column ``table_partitions`` of the table has it.
+    """
+    tally = row.tally
+    ranges = [{"partition": part.partition, "start": part.start, "stop": part.stop} for part in row.ranges]
+    return (
+        *(row.commit_id, row.pipeline, row.lane, row.generation, row.topic_id, ranges),
+        *(tally.messages, tally.rows, tally.empty, tally.dead, tally.nulled),
+        *(row.bytes_received, row.bytes_copied, row.bytes_cast),
+        *(touched, row.kind.value, row.run_id, row.committed_at),
     )
 
 
 def find(lake: Lake, commit_id: str) -> LedgerEntry | None:
-    """The entry of one commit; None: it never landed."""
+    """The entry of one commit; None: it never landed, or so long ago that it was rolled up."""
     return next(iter(_entries(lake, "commit_id = ?", [commit_id])), None)
 
 
@@ -139,9 +163,22 @@ def partition_totals(
     return {value: PartitionTotal(*total) for value, *total in rows if wanted is None or value in wanted}
 
 
+def read_table(lake: Lake, table: str) -> tuple[LedgerEntry, ...]:
+    """All entries of one table of the ledger, of whatever pipeline, ascending."""
+    return _read(lake, f"SELECT {_FIELDS}, snapshot_id, 1 FROM {table} ORDER BY snapshot_id")
+
+
 def _entries(lake: Lake, condition: str, parameters: list[object]) -> tuple[LedgerEntry, ...]:
-    text = f"SELECT {select_columns(COLUMNS)}, snapshot_id FROM {COMMITS} WHERE {condition}"
-    names = [*(column.name for column in COLUMNS), "snapshot_id"]
+    has_volumes = lake.execute(
+        "SELECT 1 FROM duckdb_views() WHERE database_name = ? AND schema_name = ? AND view_name = 'ledger'",
+        [LAKE, OWN_SCHEMA],
+    )
+    source = f"commits FROM {LEDGER}" if has_volumes else f"1 FROM {COMMITS}"
+    return _read(lake, f"SELECT {_FIELDS}, snapshot_id, {source} WHERE {condition}", parameters)
+
+
+def _read(lake: Lake, text: str, parameters: Sequence[object] = ()) -> tuple[LedgerEntry, ...]:
+    names = [*(column.name for column in COLUMNS), "snapshot_id", "commits"]
     return tuple(_entry(dict(zip(names, row, strict=True))) for row in lake.execute(text, parameters))
 
 
@@ -165,4 +202,5 @@ def _entry(row: dict[str, Any]) -> LedgerEntry:
         bytes_copied=row["bytes_copied"],
         bytes_cast=row["bytes_cast"],
         snapshot_id=row["snapshot_id"],
+        commits=row["commits"],
     )

@@ -1,8 +1,10 @@
 """A local folder as data path: files and the folder entries that lead to them reach the disk before a commit."""
 
+import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -10,6 +12,7 @@ import pyarrow as pa
 
 from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable
 from arrow_ingest.lake import durable
+from arrow_ingest.values import StoredFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,27 @@ class LocalStore:
     def open(self, path: str) -> pa.NativeFile:
         """The file, for reading; raises OSError."""
         return pa.OSFile(path)
+
+    def files_below(self, folder: str) -> Iterator[StoredFile]:
+        """By walking the folders; raises CatalogUnavailable."""
+        try:
+            for entry in os.scandir(folder):
+                if entry.is_dir(follow_symlinks=False):
+                    yield from self.files_below(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False)
+                    yield StoredFile(entry.path, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        except FileNotFoundError:
+            return  # it went meanwhile, or was never made
+        except OSError as error:
+            raise CatalogUnavailable(f"{folder} cannot be listed: {error.strerror}") from error
+
+    def remove(self, path: str) -> None:
+        """Unlink the file; raises CatalogUnavailable."""
+        try:
+            Path(path).unlink(missing_ok=True)
+        except OSError as error:
+            raise CatalogUnavailable(f"{path} cannot be removed: {error.strerror}") from error
 
     def outage(self, error: OSError, doing: str) -> ArrowIngestError | None:
         """A disk is as good as its files."""

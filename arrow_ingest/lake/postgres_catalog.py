@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from arrow_ingest.errors import ConfigError, LaneBusy
+from arrow_ingest.errors import ConfigError, LaneBusy, MaintenanceBusy
 from arrow_ingest.lake.advisory_locks import SERVER_SETTINGS, LockSession, locking
 
 ATTACH_SECONDS = 60.0
@@ -100,6 +100,20 @@ class PostgresCatalog:
         """The publisher's advisory lock: True while we hold it, False when another publisher does."""
         with locking(self.conninfo, f"publisher {holder}") as session:
             yield session.take(f"publisher of {pipeline}")
+
+    @contextmanager
+    def maintenance_lock(self, *, holder: str) -> Iterator[LockSession]:
+        """The lake's advisory lock of maintenance, held for the block, or until its session ends: see ``check``.
+
+        Raises:
+            MaintenanceBusy: another one holds it.
+            CatalogUnavailable: the server cannot be reached.
+            ConfigError: a connection pooler stands before it.
+        """
+        with locking(self.conninfo, f"maintenance {holder}") as session:
+            if not session.take("maintenance"):
+                raise MaintenanceBusy(session.holder_of("maintenance"))
+            yield session
 
 
 def postgres_catalog(dsn: str) -> PostgresCatalog:

@@ -19,7 +19,10 @@ _BY_PYARROW = re.compile(
 _IN_BODY = re.compile(r"<Code>(\w+)</Code>")
 
 _KEYS = f"see that {AWS_KEY_ID} and {AWS_SECRET_KEY}, or the DuckDB secret of lake.s3.secret, are those of this server"
-_RIGHTS = "the key has to be allowed GetObject, PutObject and, for verify and doctor, ListBucket on it"
+_RIGHTS = (
+    "the key has to be allowed GetObject, PutObject and, for verify and doctor, ListBucket on it; maintenance removes "
+    "files with a key of its own, which may DeleteObject"
+)
 _REGION = f"correct lake.s3.region, or {AWS_REGIONS[0]}"
 
 _ADVICE: Mapping[str, tuple[str, str]] = {

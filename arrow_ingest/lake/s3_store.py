@@ -5,14 +5,14 @@ marker is made, and nothing is ever deleted. An upload that is cut off before it
 with the server until a rule of the bucket removes them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
 import duckdb
 import pyarrow as pa
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, S3FileSystem
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileInfo, FileSelector, S3FileSystem
 
 from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable
 from arrow_ingest.lake.engine import connected
@@ -20,6 +20,7 @@ from arrow_ingest.lake.engine_errors import shown_cause, wrapped
 from arrow_ingest.lake.s3_access import S3Access
 from arrow_ingest.lake.s3_errors import outage_by_pyarrow
 from arrow_ingest.lake_address import S3_SCHEME
+from arrow_ingest.values import StoredFile
 
 CONNECT_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
@@ -134,6 +135,29 @@ class S3Store:
         """The object, read by ranges; raises OSError."""
         return _client(self.access).open_input_file(_key(path))
 
+    def files_below(self, folder: str) -> Iterator[StoredFile]:
+        """By one listing, a thousand names at a time.
+
+        Raises:
+            CatalogUnavailable, ConfigError: it cannot be listed.
+        """
+        for info in self._infos(folder, recursive=True):
+            yield StoredFile(f"{S3_SCHEME}{info.path}", info.size, info.mtime)
+
+    def remove(self, path: str) -> None:
+        """Delete the object, with a key that may.
+
+        Raises:
+            CatalogUnavailable, ConfigError: it cannot be deleted, or not by us.
+        """
+        try:
+            _client(self.access).delete_file(_key(path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            doing = f"{path} cannot be removed"
+            raise self.outage(error, doing) or CatalogUnavailable(f"{doing}: {error}") from error
+
     def outage(self, error: OSError, doing: str) -> ArrowIngestError | None:
         """What S3 said."""
         return outage_by_pyarrow(error, doing)
@@ -163,12 +187,16 @@ class S3Store:
             raise wrapped(error, f"{path} cannot be read by DuckDB") from shown_cause(error)
 
     def _listed(self, folder: str) -> list[tuple[str, int]]:
+        return [(f"{S3_SCHEME}{info.path}", info.size) for info in self._infos(folder)]
+
+    def _infos(self, folder: str, *, recursive: bool = False) -> list[FileInfo]:
         try:
-            infos = _client(self.access).get_file_info(FileSelector(_key(folder), allow_not_found=True))
+            selector = FileSelector(_key(folder), allow_not_found=True, recursive=recursive)
+            infos = _client(self.access).get_file_info(selector)
         except OSError as error:
             doing = f"{folder} cannot be listed"
             raise self.outage(error, doing) or CatalogUnavailable(f"{doing}: {error}") from error
-        return [(f"{S3_SCHEME}{info.path}", info.size) for info in infos if info.is_file]
+        return [info for info in infos if info.is_file]
 
 
 def _key(path: str) -> str:

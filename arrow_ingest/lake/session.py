@@ -77,6 +77,16 @@ class Lake:
         except duckdb.Error as error:
             raise wrapped(error, _shown(text)) from shown_cause(error)
 
+    def reader(self, text: str, parameters: Sequence[object], batch_rows: int) -> pa.RecordBatchReader:
+        """Run one query and return its rows as they come; nothing else is run until all are read. Raises as `execute`.
+
+        What reading itself raises is DuckDB's or Arrow's own.
+        """
+        try:
+            return self._connection.execute(text, parameters).to_arrow_reader(batch_rows)
+        except duckdb.Error as error:
+            raise wrapped(error, _shown(text)) from shown_cause(error)
+
     def insert(self, table: str, rows: pa.Table) -> None:
         """INSERT rows by the names of their columns; DuckDB scans them where they are. Raises as `execute` does."""
         try:
@@ -140,12 +150,15 @@ class Lake:
             return statements()
 
 
-def open_lake(lake: LakeConfig, *, read_only: bool = False, threads: int | None = None) -> Lake:
+def open_lake(
+    lake: LakeConfig, *, read_only: bool = False, threads: int | None = None, merged_file_bytes: int | None = None
+) -> Lake:
     """Attach the lake, which is made on the first write.
 
     Args:
         threads: DuckDB's own, the caller's among them; None: enough for queries if it is ``read_only``, else for
             changing the catalog.
+        merged_file_bytes: the size that this session's merges aim at; None: DuckLake's own.
 
     Raises:
         CatalogUnavailable: it cannot be reached; read-only, `LakeNotMade`: it is not there yet.
@@ -170,6 +183,8 @@ def open_lake(lake: LakeConfig, *, read_only: bool = False, threads: int | None 
         _check_data_path(session, data_path)
         if read_only:
             _check_own_tables(session, lake)
+        if merged_file_bytes is not None:
+            session.execute(f"SET ducklake_target_file_size = '{int(merged_file_bytes)}B'")
         _lock_down(session, data_path)
     except BaseException:
         session.close()

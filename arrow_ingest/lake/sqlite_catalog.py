@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from arrow_ingest.errors import CatalogUnavailable, LaneBusy
+from arrow_ingest.errors import CatalogUnavailable, LaneBusy, MaintenanceBusy
 from arrow_ingest.lake.locks import holder_of, try_lock, wait_lock
 
 TRANSACTION_SECONDS = 60.0
@@ -17,7 +17,7 @@ TRANSACTION_SECONDS = 60.0
 
 
 class HeldFile:
-    """A lane's lock file, locked. The kernel keeps it so until the block, or the process, ends."""
+    """A lane's or maintenance's lock file, locked. The kernel keeps it so until the block, or the process, ends."""
 
     def check(self) -> None:
         """Nothing can take the lock from us, so there is nothing to look at."""
@@ -91,6 +91,19 @@ class SqliteCatalog:
     def publisher_lock(self, pipeline: str, *, holder: str = "") -> AbstractContextManager[bool]:
         """The publisher's lock file: True while we hold it, False when another publisher does."""
         return try_lock(self._lock_file(f"publisher-{pipeline}"), f"run {holder}")
+
+    @contextmanager
+    def maintenance_lock(self, *, holder: str) -> Iterator[HeldFile]:
+        """The lake's lock file of maintenance, held for the block.
+
+        Raises:
+            MaintenanceBusy: another one holds it.
+        """
+        path = self._lock_file("maintenance")
+        with try_lock(path, f"run {holder}") as taken:
+            if not taken:
+                raise MaintenanceBusy(holder_of(path))
+            yield HeldFile()
 
     def _lock_file(self, name: str) -> Path:
         return self.path.with_name(f"{self.path.name}.locks") / f"{name}.lock"

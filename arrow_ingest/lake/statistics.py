@@ -1,7 +1,9 @@
-"""A table in, its row counts out: from the catalog's own statistics, so that no file is opened.
+"""A table in, its rows and files by table partition out: from the catalog's own statistics; no file is opened.
 
 Independent of the ledger: this counts what DuckLake has registered, whoever registered it.
 """
+
+from dataclasses import dataclass
 
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake.dead_letters import dead_letter_table
@@ -19,7 +21,8 @@ REFUSED = (Reason.SCHEMA_CONFLICT, Reason.SCHEMA_FROZEN)
 """Reason codes of messages that the schema policy refused."""
 
 _FILES = f"""
-SELECT f.data_file_id, f.record_count - coalesce(sum(d.delete_count), 0) AS remaining
+SELECT f.data_file_id, f.record_count - coalesce(sum(d.delete_count), 0) AS remaining,
+       f.file_size_bytes < $small AND count(d.data_file_id) = 0 AS is_small
 FROM {METADATA}.ducklake_data_file f
 JOIN {METADATA}.ducklake_table t USING (table_id)
 JOIN {METADATA}.ducklake_schema s USING (schema_id)
@@ -29,12 +32,14 @@ WHERE lower(s.schema_name) = lower($schema) AND lower(t.table_name) = lower($tab
   AND t.begin_snapshot <= $snapshot AND coalesce(t.end_snapshot > $snapshot, true)
   AND s.begin_snapshot <= $snapshot AND coalesce(s.end_snapshot > $snapshot, true)
   AND f.begin_snapshot <= $snapshot AND coalesce(f.end_snapshot > $snapshot, true)
-GROUP BY f.data_file_id, f.record_count
+GROUP BY f.data_file_id, f.record_count, f.file_size_bytes
 """
+
+_COUNTS = "CAST(sum(remaining) AS BIGINT), count(*), count(*) FILTER (is_small)"
 
 _BY_TIME = f"""
 SELECT CASE WHEN year(CAST(least AS TIMESTAMPTZ)) BETWEEN 1 AND 9999 THEN
-           date_trunc($unit, CAST(least AS TIMESTAMPTZ)) END AS start, CAST(sum(remaining) AS BIGINT)
+           date_trunc($unit, CAST(least AS TIMESTAMPTZ)) END AS start, {_COUNTS}
 FROM ({_FILES}) LEFT JOIN (
     SELECT x.data_file_id, x.min_value AS least
     FROM {METADATA}.ducklake_file_column_stats x
@@ -46,14 +51,31 @@ GROUP BY ALL
 
 
 _BY_VALUE = f"""
-SELECT p.partition_value, CAST(sum(remaining) AS BIGINT)
+SELECT p.partition_value, {_COUNTS}
 FROM ({_FILES}) LEFT JOIN {METADATA}.ducklake_file_partition_value p USING (data_file_id)
 GROUP BY ALL
 """
 
 
+@dataclass(frozen=True, slots=True)
+class PartitionFiles:
+    """What the files of one table partition hold; ``small_files`` are those below a size, without deleted rows."""
+
+    rows: int
+    files: int
+    small_files: int
+
+
 def rows_by_partition(lake: Lake, table: LakeConfig, partition_by: PartitionBy | None) -> dict[str | None, int]:
-    """Rows per table partition, by its key, in the snapshot of the open transaction; empty when there is no file.
+    """Rows per table partition: see `files_by_partition`."""
+    found = files_by_partition(lake, table, partition_by, small_below_bytes=0)
+    return {value: files.rows for value, files in found.items()}
+
+
+def files_by_partition(
+    lake: Lake, table: LakeConfig, partition_by: PartitionBy | None, *, small_below_bytes: int
+) -> dict[str | None, PartitionFiles]:
+    """Rows and files per table partition, by its key, in the open transaction's snapshot; empty when there is no file.
 
     A file lies in one partition, so the least value of a time column tells which: none, or one outside of the years
     that have partitions, the NULL partition. The catalog's own partition values do not tell where there are several:
@@ -61,15 +83,19 @@ def rows_by_partition(lake: Lake, table: LakeConfig, partition_by: PartitionBy |
     Rows that somebody else let DuckLake inline are not in files and not counted; `verify` counts them.
     """
     [(snapshot,)] = lake.execute("SELECT id FROM ducklake_current_snapshot(?)", [LAKE])
-    named = {"snapshot": snapshot, "schema": table.schema_name, "table": table.table}
+    named = {"snapshot": snapshot, "schema": table.schema_name, "table": table.table, "small": small_below_bytes}
     if partition_by is None:
-        [(rows,)] = lake.execute(f"SELECT CAST(sum(remaining) AS BIGINT) FROM ({_FILES})", named)
-        return {} if rows is None else {None: rows}
+        [(rows, *counts)] = lake.execute(f"SELECT {_COUNTS} FROM ({_FILES})", named)
+        return {} if rows is None else {None: PartitionFiles(rows, *counts)}
     if partition_by.unit == "value":
-        return {None if text is None else key_of_text(text): rows for text, rows in lake.execute(_BY_VALUE, named)}
+        by_text = lake.execute(_BY_VALUE, named)
+        return {None if text is None else key_of_text(text): PartitionFiles(*counts) for text, *counts in by_text}
     named |= {"column": partition_by.column, "unit": partition_by.unit}
     by_start = lake.execute(_BY_TIME, named)
-    return {None if start is None else key_of_time(start, partition_by.unit): rows for start, rows in by_start}
+    return {
+        None if start is None else key_of_time(start, partition_by.unit): PartitionFiles(*counts)
+        for start, *counts in by_start
+    }
 
 
 def refused_messages(lake: Lake, table: LakeConfig, since: int) -> int:

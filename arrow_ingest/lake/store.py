@@ -1,6 +1,6 @@
 """A data path in, what differs by where the Parquet files lie out: a local folder, or a bucket on S3."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import duckdb
@@ -13,6 +13,7 @@ from arrow_ingest.lake.local_store import local_store
 from arrow_ingest.lake.s3_access import access_of
 from arrow_ingest.lake.s3_store import S3Store
 from arrow_ingest.lake_address import S3_SCHEME
+from arrow_ingest.values import StoredFile
 
 
 class Store(Protocol):
@@ -81,6 +82,22 @@ class Store(Protocol):
 
         Raises:
             OSError: it is not there, or cannot be read.
+        """
+        ...
+
+    def files_below(self, folder: str) -> Iterator[StoredFile]:
+        """Every file below a folder of the data path, in whatever order; none where there is no such folder.
+
+        Raises:
+            CatalogUnavailable, ConfigError: it cannot be listed.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Delete a file; that it is gone already is no error. Maintenance alone does this.
+
+        Raises:
+            CatalogUnavailable, ConfigError: it cannot be deleted, or not by us.
         """
         ...
 

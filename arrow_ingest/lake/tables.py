@@ -18,8 +18,8 @@ from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, create_table, in_lake, inser
 from arrow_ingest.lake.sqltypes import sql_text
 from arrow_ingest.table_shape import PartitionBy
 
-LAYOUT_VERSION = 1
-"""Counts changes to our own tables; a lake of a newer one is refused."""
+LAYOUT_VERSION = 2
+"""Counts changes to our own tables; a lake of a newer one is refused. 2: the ledger may consist of several tables."""
 
 INLINED_ROWS = 1_000
 """Rows that one statement may inline in our own tables; ours write one."""
@@ -94,9 +94,20 @@ def claim(lake: Lake, pipeline: str) -> None:
         raise LakeMismatch(f"pipeline {pipeline} is not registered in the lake")
 
 
+def raise_layout_version(lake: Lake) -> None:
+    """Write down that our own tables are of this code's layout; the caller's transaction is open."""
+    if (_layout_version(lake) or 0) < LAYOUT_VERSION:
+        lake.execute(insert(META, META_COLUMNS), [LAYOUT_VERSION])
+
+
 def read_table_schema(lake: Lake, table: LakeConfig) -> TableSchema | None:
     """The table's columns as the catalog holds them, in the open transaction if there is one; None: no such table."""
     return _columns_of(lake, table.schema_name, table.table)
+
+
+def has_own_table(lake: Lake, name: str) -> bool:
+    """Whether arrow_ingest has such a table of its own in this lake."""
+    return _columns_of(lake, OWN_SCHEMA, name) is not None
 
 
 def identity_of(config: PipelineConfig) -> Identity:

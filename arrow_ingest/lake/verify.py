@@ -102,7 +102,7 @@ def _numbers(snapshot: int, commits: Iterable[LedgerEntry], files: Sequence[Cata
     tally = sum((entry.tally for entry in commits), Tally())
     return {
         "snapshot": snapshot,
-        "commits": len(commits),
+        "commits": sum(entry.commits for entry in commits),
         "messages": tally.messages,
         "rows": tally.rows,
         "empty": tally.empty,

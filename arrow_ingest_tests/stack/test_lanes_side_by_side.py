@@ -3,17 +3,18 @@
 import json
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from arrow_ingest.config import KafkaConfig, PipelineConfig
-from arrow_ingest.errors import CommitConflict
 from arrow_ingest.kafka.cluster import Cluster
-from arrow_ingest.lake.session import open_lake
+from arrow_ingest.lake.maintenance.report import MaintenanceReport, Outcome
+from arrow_ingest.lake.maintenance.run import maintain
+from arrow_ingest.maintenance_settings import Maintenance, Step
 from arrow_ingest.pipeline.relayout import apply_lanes
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
@@ -139,27 +140,16 @@ def test_two_lanes_become_four_and_then_three_while_the_topic_is_filled(
     assert_each_message_is_there_once(config, 3 * third)
 
 
-MAINTENANCE = (
-    "CALL ducklake_merge_adjacent_files('lake')",
-    "CALL ducklake_expire_snapshots('lake', older_than => now() - INTERVAL 1 SECOND)",
-    "CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL 1 HOUR)",
-    "CALL ducklake_delete_orphaned_files('lake', older_than => now() - INTERVAL 7 DAY)",
-)
-
-
 @contextmanager
-def maintained(config: PipelineConfig) -> Iterator[list[str]]:
-    """Merge, expire and clean up in a loop while the block runs, as an operator's own DuckDB would; what was done."""
-    done: list[str] = []
+def maintained(config: PipelineConfig) -> Iterator[list[MaintenanceReport]]:
+    """Maintain in a loop while the block runs, as Dagster does, as if all commits were old; what was done."""
+    done: list[MaintenanceReport] = []
     stop = threading.Event()
 
     def work() -> None:
-        with open_lake(config.lake) as lake:
-            while not stop.is_set():
-                for statement in MAINTENANCE:
-                    with suppress(CommitConflict):  # a lane was first, and the next round does it
-                        lake.execute(statement)
-                        done.append(statement)
+        while not stop.is_set():
+            now = datetime.now(UTC) + timedelta(days=40)
+            done.append(maintain(config, run_id=f"maintenance-{len(done)}", now=now))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -170,16 +160,17 @@ def maintained(config: PipelineConfig) -> Iterator[list[str]]:
         thread.join(60)
 
 
-def test_files_are_merged_and_snapshots_expired_beside_four_lanes_without_a_lane_noticing(
+def test_maintenance_beside_four_lanes_is_not_noticed_by_a_lane(
     config: PipelineConfig, generator: EventGenerator
 ) -> None:
     produce_with_columns_that_come_later(config, generator, range(PARTITIONS))
     drained_by(config, range(LANES))  # there is a table to maintain
     produce_with_columns_that_come_later(config, generator, range(PARTITIONS, MESSAGES))
-    with maintained(config) as done:
+    eager = {"lock_wait_seconds": 0, "rotate_after": 1, "merge": {"min_files": 1}, "snapshots": {"keep_count": 2}}
+    settings = Maintenance.model_validate(eager)
+    with maintained(config.model_copy(update={"maintenance": settings})) as done:
         drained_by(config, range(LANES))
-    assert set(MAINTENANCE) <= set(done)
     assert_each_message_is_there_once(config, MESSAGES)
-    snapshots = query(config, "SELECT count(*) AS n FROM ducklake_snapshots('lake')").to_pylist()[0]["n"]
-    commits = query(config, "SELECT count(*) AS n FROM lake.arrow_ingest.commits").to_pylist()[0]["n"]
-    assert snapshots < commits
+    assert all(report.ok for report in done)
+    worked = {step.step for report in done for step in report.steps if step.outcome is Outcome.DONE}
+    assert worked >= {Step.MERGE, Step.EXPIRE, Step.CLEAN_UP}

@@ -1,6 +1,7 @@
 """What each key may do: three rights to ingest, and only maintenance deletes; what DuckDB's rollback makes of it."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ import pytest
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
-from arrow_ingest.errors import ConfigError, StatementRefused
+from arrow_ingest.errors import StatementRefused
+from arrow_ingest.lake.maintenance.report import Outcome
+from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.lake.probe import probe_data_path
 from arrow_ingest.lake.session import open_lake
+from arrow_ingest.maintenance_settings import Maintenance, Step
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.s3_request import send
 from arrow_ingest_tests.lake_contents import (
@@ -58,18 +62,29 @@ def test_three_rights_are_enough(large: PipelineConfig, place: S3Place) -> None:
 def test_only_the_maintenance_key_removes_what_no_snapshot_needs(
     config: PipelineConfig, place: S3Place, generator: EventGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    produce(config, generator, range(MESSAGES))
-    drained(config)
-    orphan = place.objects()[0].with_name("lane-0-orphan.parquet")
+    for indices in (range(MESSAGES // 2), range(MESSAGES // 2, MESSAGES)):
+        produce(config, generator, indices)
+        drained(config)
+    orphan = place.objects()[-1].with_name("lane-0-orphan-0.parquet")
     orphan.write_bytes(b"of a run that was killed")
-    clean_up = "CALL ducklake_delete_orphaned_files('lake', cleanup_all => true)"
-    with open_lake(config.lake) as lake, pytest.raises(ConfigError, match="AccessDenied"):
-        lake.execute(clean_up)
-    assert orphan.exists()
+    before = place.objects()
+    eager = Maintenance.model_validate({"merge": {"min_files": 1}, "snapshots": {"keep_count": 1}})
+    config = config.model_copy(update={"maintenance": eager})
+    when = datetime.now(UTC) + timedelta(days=40)
+    refused = {
+        step.step: step.says
+        for step in maintain(config, run_id="may-not-delete", now=when).steps
+        if step.outcome is Outcome.FAILED
+    }
+    assert refused.keys() == {Step.CLEAN_UP, Step.ORPHANS}
+    assert all("DeleteObject" in says for says in refused.values()), refused
+    assert set(before) < set(place.objects())
+    assert_holds_exactly(config, generator, MESSAGES)
     variables_of_s3(monkeypatch, place.server.environ(place.server.maintenance))
-    with open_lake(config.lake) as lake:
-        assert len(lake.execute(clean_up)) == 1
+    report = maintain(config, run_id="may-delete", now=when)
+    assert report.ok, report.steps
     assert not orphan.exists()
+    assert len(place.objects()) == report.after.files < len(before)
     assert_holds_exactly(config, generator, MESSAGES)
     assert_verified(config)
 
