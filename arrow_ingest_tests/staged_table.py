@@ -71,11 +71,15 @@ class StagedTable:
                 plan = self._append(stager, plan, message)
             files = stager.close()
         with self.lake.transaction():
-            for change in plan.changes:
-                for text in change_table(self.name, change, self.config.partition_by):
-                    self.lake.execute(text)
+            self.change(plan)
             self.add(files)
         return files
+
+    def change(self, plan: TablePlan) -> None:
+        """Bring the table's columns to the plan; a transaction is open."""
+        for change in plan.changes:
+            for text in change_table(self.name, change, self.config.partition_by):
+                self.lake.execute(text)
 
     def add(self, files: Iterable[StagedFile]) -> None:
         """Add staged files to the table."""

@@ -207,6 +207,7 @@ def test_honest_payload_is_decoded_in_the_child(reports: dict[str, dict[str, obj
     assert reports["honest"]["outcome"] == "decoded"
 
 
+@pytest.mark.chaos(bombs=1)
 @pytest.mark.parametrize("name", BOMBS)
 def test_bomb_is_refused_without_growth(name: str, reports: dict[str, dict[str, float]]) -> None:
     assert reports[name]["outcome"] == BOMBS[name][1].value
