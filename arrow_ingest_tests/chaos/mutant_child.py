@@ -25,6 +25,7 @@ from arrow_ingest_tests.chaos.mutations import mutant
 from arrow_ingest_tests.plain_values import plain_values
 from arrow_ingest_tests.staged_table import StagedTable, stamp, tables_of
 
+
 def stage(table: StagedTable, made: MessageRows, number: int, pool: ThreadPoolExecutor) -> tuple[StagedFile, ...]:
     """The message's rows as files."""
     stager = Stager(table.config.lake, table.config.parquet, pool=pool, commit_id=f"m{number}", lane=0)

@@ -1,4 +1,4 @@
-"""A seed and a number in, a hostile payload out: bits, numbers, splices, cuts and frames of honest payloads, damaged."""
+"""A seed and a number in, a hostile payload out: honest ones with bits, numbers, pieces or frames damaged."""
 
 import random
 from collections.abc import Callable, Sequence

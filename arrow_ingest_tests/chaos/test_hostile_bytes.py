@@ -28,9 +28,7 @@ def run_child(seed: int, first: int, stop: int, folder: Path) -> "subprocess.Com
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_mutants_are_refused_or_read_back_as_they_were_sent(
-    seed: int, part: int, tmp_path: Path, score: Score
-) -> None:
+def test_mutants_are_refused_or_read_back_as_they_were_sent(seed: int, part: int, tmp_path: Path, score: Score) -> None:
     first, stop = part * MUTANTS // PARTS, (part + 1) * MUTANTS // PARTS
     outcomes: Counter[str] = Counter()
     wrong: list[str] = []
