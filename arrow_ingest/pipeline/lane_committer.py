@@ -14,6 +14,7 @@ from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.commit import Committed, Committer, MicroBatch
 from arrow_ingest.lake.dead_letters import stage_dead_letters
 from arrow_ingest.lake.engine import CATALOG_THREADS, QUERY_THREADS
+from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.pipeline.open_batch import SealedBatch
 from arrow_ingest.values import CommitKind, Point, Receipt
 
@@ -21,7 +22,11 @@ log = logging.getLogger(__name__)
 
 
 class LaneCommitter:
-    """Commits the micro-batches of one run; used by one thread at a time."""
+    """Commits the micro-batches of one run; used by one thread at a time.
+
+    Args:
+        opens, waits: as `Committer` takes them.
+    """
 
     def __init__(
         self,
@@ -31,13 +36,15 @@ class LaneCommitter:
         cluster: Cluster,
         lane_lock: LaneLock,
         at: Callable[[Point], None],
+        opens: Callable[..., Lake] = open_lake,
+        waits: Callable[[float], object] = time.sleep,
     ) -> None:
         self._config = config
         self._run_id = run_id
         self._cluster = cluster
         self._at = at
         threads = QUERY_THREADS if config.writer == "insert" else CATALOG_THREADS
-        self._committer = Committer(config.lake, lane_lock, threads=threads)
+        self._committer = Committer(config.lake, lane_lock, threads=threads, opens=opens, waits=waits)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:

@@ -1,9 +1,10 @@
 """Where a lane's run begins: the lake's row, checked against what the broker says. The lake is the only truth."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from arrow_ingest.config import PipelineConfig
+from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import LaneSuspended, LayoutMismatch, SuspendReason, TransientError
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.guard import check_log
@@ -39,8 +40,13 @@ class LaneStart:
         return {partition: self.topic.high[partition] for partition in self.state.positions}
 
 
-def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -> LaneStart:
+def begin(
+    config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str, opens: Callable[[LakeConfig], Lake] = open_lake
+) -> LaneStart:
     """Read the lane's row, make it on the very first start, and refuse to read a log that is not the one it names.
+
+    Args:
+        opens: the lake.
 
     Raises:
         LaneSuspended: the lane is suspended, or what the broker shows suspends it now (written into its row).
@@ -48,7 +54,7 @@ def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -
         BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed; try again.
     """
     topic = cluster.topic_state()
-    with open_lake(config.lake) as lake:
+    with opens(config.lake) as lake:
         ensure(lake, config)
         stored = lanes.read_lane(lake, config.name, lane) or _create(lake, config, lane, cluster, topic)
         if stored.layout != config.lanes:
@@ -61,14 +67,20 @@ def begin(config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str) -
 
 
 def suspend_or_rebase(
-    config: PipelineConfig, lane: int, cluster: Cluster, incident: LaneSuspended, *, run_id: str
+    config: PipelineConfig,
+    lane: int,
+    cluster: Cluster,
+    incident: LaneSuspended,
+    *,
+    run_id: str,
+    opens: Callable[[LakeConfig], Lake] = open_lake,
 ) -> None:
     """Write an incident that a drain met into the lane's row, or go on in a new generation where the YAML says so.
 
     Raises:
         LaneSuspended: ``incident``, unless a new generation was begun.
     """
-    with open_lake(config.lake) as lake:
+    with opens(config.lake) as lake:
         stored = lanes.read_lane(lake, config.name, lane)
         if stored is None or stored.suspended is not None:
             raise incident
