@@ -25,11 +25,9 @@ demo: $(INSTALLED) ## Broker, producer and Dagster with a live view, until Ctrl-
 stack: $(INSTALLED) ## Apache Kafka, PostgreSQL and an S3 server on free ports, until Ctrl-C
 	@$(BIN)/python -m arrow_ingest.stack $(ARGS)
 
-# Many tests wait, for a broker's deadline or a child's end; three workers keep two cores busy meanwhile.
+# Many tests wait, for a broker's deadline or a child's end; three workers keep two cores busy meanwhile. They run far
+# from UTC, since table partitions are UTC days wherever one is; those of the other tiers run where the machine is.
 test: $(INSTALLED) ## Run the tests
-	@$(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
-
-test-timezone: $(INSTALLED) ## Run the tests far from UTC, since table partitions are UTC days wherever one is
 	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
@@ -73,7 +71,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-timezone test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs clean
+.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

@@ -71,7 +71,7 @@ class KafkaConfig(SettingsModel):
     ] = {}  # noqa: RUF012  pydantic copies defaults
     max_queued_bytes: Annotated[
         ByteSize, Field(ge=MIB, description="Bytes that librdkafka fetches ahead of what is decoded.")
-    ] = ByteSize(64 * MIB)
+    ] = ByteSize(32 * MIB)
 
     @field_validator("properties", mode="before")
     @classmethod
@@ -140,7 +140,14 @@ class LakeConfig(SettingsModel):
 class Flush(SettingsModel):
     """When a micro-batch is committed; whichever comes first."""
 
-    max_bytes: Annotated[ByteSize, Field(ge=1, description="Payload bytes in one micro-batch.")] = ByteSize(128 * MIB)
+    max_bytes: Annotated[
+        ByteSize,
+        Field(
+            ge=1,
+            description="Payload bytes in one micro-batch. `writer: insert`, which holds them in memory, commits at "
+            "`max_in_flight_bytes` too.",
+        ),
+    ] = ByteSize(256 * MIB)
     max_age_seconds: Annotated[PositiveFloat, Field(description="Age of its first message.")] = 10.0
 
 
@@ -312,7 +319,7 @@ class PipelineConfig(SettingsModel):
     parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()
     max_in_flight_bytes: Annotated[
         ByteSize, Field(ge=MIB, description="Bytes fetched and not yet written; over it partitions are paused.")
-    ] = ByteSize(192 * MIB)
+    ] = ByteSize(128 * MIB)
 
     @field_validator("name")
     @classmethod
@@ -363,14 +370,9 @@ class PipelineConfig(SettingsModel):
         return self
 
     @model_validator(mode="after")
-    def _flush_fits_in_flight(self) -> Self:
+    def _message_fits_in_flight(self) -> Self:
         if self.limits.max_message_bytes > self.max_in_flight_bytes:
             raise ValueError("max_in_flight_bytes must hold at least one message of limits.max_message_bytes")
-        if self.writer == "insert" and self.flush.max_bytes > self.max_in_flight_bytes:
-            raise ValueError(
-                "writer: insert holds a micro-batch in memory until its commit: lower flush.max_bytes to at most "
-                "max_in_flight_bytes, or raise that"
-            )
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from arrow_ingest.components.names import LANE_STATE_TAG, Names
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.group_offsets import GroupOffsets
 from arrow_ingest.stack.child import free_port
 from arrow_ingest_tests.dagster_home import instance_in
 
@@ -72,8 +73,8 @@ def test_the_first_tick_launches_every_lane_and_observes_the_topic(
 
 
 def test_a_lane_in_flight_or_caught_up_gets_no_run(config: PipelineConfig, instance: dg.DagsterInstance) -> None:
-    with Cluster(config.kafka) as cluster:
-        cluster.mirror(config.group, dict.fromkeys(range(PARTITIONS), 0))
+    with GroupOffsets(config.kafka, config.group) as offsets:
+        offsets.write(dict.fromkeys(range(PARTITIONS), 0))
     finish_run(instance, config, lane=0)
     instance.create_run_for_job(dg.GraphDefinition("nothing").to_job(), tags=Names.of(config).run_tags(1))
     result = tick(config, instance)
@@ -93,8 +94,8 @@ def test_a_suspended_lane_is_skipped_and_the_other_goes_on(
 def test_a_topic_made_again_is_noticed_by_its_id(config: PipelineConfig, instance: dg.DagsterInstance) -> None:
     finish_run(instance, config, 0)
     finish_run(instance, config, 1)
-    with Cluster(config.kafka) as cluster:
-        cluster.mirror(config.group, dict.fromkeys(range(PARTITIONS), 0))
+    with Cluster(config.kafka) as cluster, GroupOffsets(config.kafka, config.group) as offsets:
+        offsets.write(dict.fromkeys(range(PARTITIONS), 0))
         first = tick(config, instance)
         assert lanes_asked_for(first) == []
         cluster.delete_topic()

@@ -15,6 +15,7 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import BrokerUnavailable, LaneSuspended, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.interventions import rebase, resume
 from arrow_ingest.pipeline.start import suspend_or_rebase, with_added_partitions
@@ -53,10 +54,15 @@ def own_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
 
 
 def make_topic_again(config: PipelineConfig) -> None:
-    """Delete the topic and make it anew. No consumer of it may live: librdkafka 2.16 would crash."""
+    """Delete the topic and make it anew. No consumer of it may live: librdkafka 2.16 would crash.
+
+    Waits until every partition is empty: Apache Kafka tells of the new topic a moment before it lets go of the old
+    one's logs, and what is produced in between is acknowledged and deleted with them.
+    """
     with Cluster(config.kafka) as cluster:
         cluster.delete_topic()
         cluster.create_topic(PARTITIONS)
+        wait_for(lambda: not any(cluster.topic_state().high.values()), 60)
 
 
 def send(config: PipelineConfig, *batches: pa.RecordBatch, partition: int = 0) -> None:
@@ -205,8 +211,8 @@ def test_an_offset_that_is_gone_with_its_topic_is_told_as_the_topic_made_again(
     drained(config)
     make_topic_again(config)
     met = LaneSuspended(SuspendReason.LOG_TRUNCATED, "offset 2 is next, the broker holds [0, 0)")
-    with Cluster(config.kafka) as cluster, pytest.raises(LaneSuspended) as told:
-        suspend_or_rebase(config, 0, cluster, met, run_id="test")
+    with Cluster(config.kafka) as cluster, open_lake(config.lake) as lake, pytest.raises(LaneSuspended) as told:
+        suspend_or_rebase(config, 0, lake, cluster, met, run_id="test")
     assert told.value.reason is SuspendReason.TOPIC_RECREATED
 
 

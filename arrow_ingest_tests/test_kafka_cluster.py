@@ -1,5 +1,7 @@
 """What the cluster says of a topic, and how it fails."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ from arrow_ingest.config import KafkaConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import BrokerUnavailable, ConfigError, TopicMissing
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.group_offsets import GroupOffsets
 from arrow_ingest.kafka.librdkafka import Code
 from arrow_ingest_tests.kafka_records import kafka_config, send, wait_for
 from arrow_ingest_tests.mock_cluster import LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH, MockCluster
@@ -56,25 +59,20 @@ def test_offsets_of_a_time_are_the_first_records_not_before_it(kafka: KafkaConfi
 
 
 def test_mirrored_offsets_are_read_back_and_replaced(kafka: KafkaConfig) -> None:
-    with Cluster(kafka) as cluster:
-        group = f"group-{kafka.topic}"
-        assert cluster.mirrored(group) == {}
-        cluster.mirror(group, {})
-        assert cluster.mirrored(group) == {}
-        cluster.mirror(group, {0: 5, 1: 7})
-        cluster.mirror(group, {1: 8})
-        assert cluster.mirrored(group) == {0: 5, 1: 8}
+    with GroupOffsets(kafka, f"group-{kafka.topic}") as offsets:
+        assert offsets.read() == {}
+        offsets.write({})
+        assert offsets.read() == {}
+        offsets.write({0: 5, 1: 7})
+        offsets.write({1: 8})
+        assert offsets.read() == {0: 5, 1: 8}
 
 
 def test_no_broker_is_an_error_within_the_deadline() -> None:
     started = time.monotonic()
-    with Cluster(kafka_config("127.0.0.1:1", "t"), timeout_seconds=0.5) as cluster:
-        for ask in (
-            cluster.topic_state,
-            cluster.topic_id,
-            lambda: cluster.mirrored("g"),
-            lambda: cluster.mirror("g", {0: 1}),
-        ):
+    nobody = kafka_config("127.0.0.1:1", "t")
+    with Cluster(nobody, timeout_seconds=0.5) as cluster, GroupOffsets(nobody, "g", timeout_seconds=0.5) as offsets:
+        for ask in (cluster.topic_state, cluster.topic_id, offsets.read):
             with pytest.raises(BrokerUnavailable, match="Connection refused"):
                 ask()
     assert time.monotonic() - started < 10
@@ -113,10 +111,11 @@ def test_a_property_that_librdkafka_refuses_is_a_config_error() -> None:
 def test_a_group_that_moves_to_another_broker_is_asked_for_again(code: Code) -> None:
     with MockCluster() as mock:
         mock.create_topic("t", 3)
-        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster:
-            cluster.mirror("g", {0: 5})
+        with GroupOffsets(kafka_config(mock.bootstrap_servers, "t"), "g") as offsets:
+            mock.answer_with(OFFSET_COMMIT, code, code)
+            offsets.write({0: 5})
             mock.answer_with(OFFSET_FETCH, code, code)
-            assert cluster.mirrored("g") == {0: 5}
+            assert offsets.read() == {0: 5}
 
 
 def ends_of(cluster: Cluster, timeout_seconds: float) -> dict[int, int]:
@@ -148,16 +147,52 @@ def test_a_group_that_keeps_moving_is_an_error_that_passes() -> None:
         moving = [int(Code.NOT_COORDINATOR)] * 100
         mock.answer_with(OFFSET_FETCH, *moving)
         mock.answer_with(OFFSET_COMMIT, *moving)
-        with Cluster(kafka_config(mock.bootstrap_servers, "t"), timeout_seconds=0.5) as cluster:
+        with GroupOffsets(kafka_config(mock.bootstrap_servers, "t"), "g", timeout_seconds=0.5) as offsets:
             with pytest.raises(BrokerUnavailable):
-                cluster.mirrored("g")
+                offsets.read()
             with pytest.raises(BrokerUnavailable):
-                cluster.mirror("g", {0: 1})
+                offsets.write({0: 1})
 
 
 def test_a_group_that_one_may_not_read_names_the_setting() -> None:
     with MockCluster() as mock:
         mock.create_topic("t", 1)
         mock.answer_with(OFFSET_FETCH, Code.GROUP_AUTHORIZATION_FAILED)
-        with Cluster(kafka_config(mock.bootstrap_servers, "t")) as cluster, pytest.raises(ConfigError, match="group"):
-            cluster.mirrored("g")
+        kafka = kafka_config(mock.bootstrap_servers, "t")
+        with GroupOffsets(kafka, "g") as offsets, pytest.raises(ConfigError, match="group"):
+            offsets.read()
+
+
+UNANSWERED = """
+from arrow_ingest.errors import BrokerUnavailable
+from arrow_ingest.kafka.group_offsets import GroupOffsets
+from arrow_ingest_tests.kafka_records import kafka_config
+
+with GroupOffsets(kafka_config("127.0.0.1:1", "t"), "g", timeout_seconds=0.5) as offsets:
+    try:
+        offsets.write({0: 1})
+    except BrokerUnavailable:
+        print("unavailable")
+"""
+
+
+def test_a_process_with_a_commit_that_no_broker_answers_ends_at_once() -> None:
+    ended = subprocess.run([sys.executable, "-c", UNANSWERED], capture_output=True, text=True, timeout=30, check=True)
+    assert ended.stdout == "unavailable\n"
+
+
+def test_a_broker_that_dies_under_a_group_is_an_error_and_the_next_commit_finds_the_one_that_is_back() -> None:
+    with EmbeddedBroker() as broker:
+        kafka = kafka_config(broker.bootstrap_servers, "t")
+        with Cluster(kafka) as cluster:
+            cluster.create_topic(1)
+        with GroupOffsets(kafka, "g", timeout_seconds=1) as offsets:
+            offsets.write({0: 1})
+            broker.stop()
+            with pytest.raises(BrokerUnavailable):
+                offsets.write({0: 2})
+            with EmbeddedBroker(port=broker.port):
+                with Cluster(kafka) as cluster:
+                    cluster.create_topic(1)
+                offsets.write({0: 3})
+                assert offsets.read() == {0: 3}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-SCENARIOS = ("throughput", "latency", "growth", "overheads")
+SCENARIOS = ("throughput", "latency", "growth", "variations", "overheads")
 ON_DEMAND = ("trades",)
 """Run only when they are named."""
 
@@ -16,8 +16,8 @@ class Plan:
         flush_ages: seconds of the flush age and of the steady stream.
         levels: files at which a commit is measured.
         snapshots: snapshots at which it is measured once more; 0: left out.
-        postgres: whether growth and lanes are measured on PostgreSQL too.
-        varied_rows: rows of each variation; 0: left out.
+        postgres: whether growth is measured on PostgreSQL too.
+        varied_rows: rows of each variation, and of the lanes' topic; 0: left out.
         backlogs: rows of the backlogs.
     """
 

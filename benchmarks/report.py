@@ -24,7 +24,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     if "latency" in results:
         parts.append("### Latency\n\n" + _table_of(results["latency"]["flush_ages"]))
     if "growth" in results:
-        parts += _growth(results["growth"])
+        parts += _growth({**results["growth"], **results.get("variations", {})})
     if "overheads" in results:
         parts += _overheads(results["overheads"])
     if "trades" in results:

@@ -37,9 +37,9 @@ TRADES: tuple[Trade, ...] = (
     Trade("parquet.compression_level", "3", {"parquet": {"compression": "zstd", "compression_level": 3}}),
     *_of("parquet", "row_group_bytes", ("8MiB", "32MiB", "64MiB"), "32MiB"),
     *_of("parquet", "threads", (1, 2, 4), 2),
-    *_of("flush", "max_bytes", ("32MiB", "128MiB", "256MiB"), "128MiB"),
-    *_of(None, "max_in_flight_bytes", ("96MiB", "192MiB", "384MiB"), "192MiB"),
-    *_of("kafka", "max_queued_bytes", ("16MiB", "64MiB", "128MiB"), "64MiB"),
+    *_of("flush", "max_bytes", ("64MiB", "128MiB", "256MiB", "512MiB"), "256MiB"),
+    *_of(None, "max_in_flight_bytes", ("64MiB", "128MiB", "256MiB"), "128MiB"),
+    *_of("kafka", "max_queued_bytes", ("16MiB", "32MiB", "64MiB"), "32MiB"),
 )
 
 

@@ -11,6 +11,7 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ArrowIngestError, BrokerUnavailable, ConfigError, MissingPart, TopicMissing
 from arrow_ingest.kafka import librdkafka
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.group_offsets import GroupOffsets
 from arrow_ingest.kafka.read_probe import silent_partitions
 from arrow_ingest.lake.probe import probe_catalog, probe_data_path, probe_extensions
 from arrow_ingest.values import TopicState
@@ -91,7 +92,7 @@ def _check_kafka(config: PipelineConfig) -> Iterator[Check]:
             yield _tried(
                 name,
                 "consumer group",
-                lambda: f"{config.group}, {len(cluster.mirrored(config.group))} partitions mirrored",
+                lambda: f"{config.group}, {_mirrored(config)} partitions mirrored",
                 "kafka.properties",
                 f"give the user Read and Describe on the group {config.group}",
             )
@@ -103,6 +104,11 @@ def _check_kafka(config: PipelineConfig) -> Iterator[Check]:
         advice = "start the broker, or correct the address; with TLS or a login, kafka.properties too"
         yield _failed(name, "broker", error, "kafka.bootstrap_servers", advice)
         yield from _skipped(name, "the broker has to answer first", "topic", "reading", "consumer group")
+
+
+def _mirrored(config: PipelineConfig) -> int:
+    with GroupOffsets(config.kafka, config.group, timeout_seconds=ASK_SECONDS) as offsets:
+        return len(offsets.read())
 
 
 def _check_partitions(config: PipelineConfig, topic: TopicState) -> Check:

@@ -16,6 +16,7 @@ from arrow_ingest.components.names import LANE_STATE_TAG, Names
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import TransientError
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.group_offsets import GroupOffsets
 from arrow_ingest.values import TopicState, partitions_of_lane
 
 TICK_SECONDS = 5
@@ -99,8 +100,11 @@ def build_lane_sensor(config: PipelineConfig) -> dg.SensorDefinition:
     )
     def lane_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         try:
-            with Cluster(config.kafka, timeout_seconds=BROKER_SECONDS) as cluster:
-                topic, mirrored = cluster.topic_state(), cluster.mirrored(config.group)
+            with (
+                Cluster(config.kafka, timeout_seconds=BROKER_SECONDS) as cluster,
+                GroupOffsets(config.kafka, config.group, timeout_seconds=BROKER_SECONDS) as offsets,
+            ):
+                topic, mirrored = cluster.topic_state(), offsets.read()
         except TransientError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         return _tick(config, context, topic, mirrored)

@@ -1,4 +1,4 @@
-"""A topic's name in, what the brokers say of it out: identity, watermarks, offsets of times, mirrored offsets."""
+"""A topic's name in, what the brokers say of it out: identity, watermarks, offsets of times."""
 
 import logging
 import time
@@ -10,8 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import (
-    Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -21,27 +19,12 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from arrow_ingest.config import KafkaConfig
-from arrow_ingest.errors import ArrowIngestError, ConfigError, TopicMissing
-from arrow_ingest.kafka.faults import SETTINGS_TO_BLAME, Fault, unreachable
-from arrow_ingest.kafka.librdkafka import Code
+from arrow_ingest.errors import ArrowIngestError, ConfigError
+from arrow_ingest.kafka.faults import AGAIN_SECONDS, MOVING, Fault, refused, unreachable
 from arrow_ingest.kafka.properties import admin_properties
 from arrow_ingest.values import TopicState
 
 log = logging.getLogger(__name__)
-
-MOVING = frozenset(
-    {
-        Code.LEADER_NOT_AVAILABLE,
-        Code.NOT_LEADER_FOR_PARTITION,
-        Code.COORDINATOR_LOAD_IN_PROGRESS,
-        Code.COORDINATOR_NOT_AVAILABLE,
-        Code.NOT_COORDINATOR,
-    }
-)
-"""A partition or a consumer group is about to have another broker, or its first one. Passes within seconds."""
-
-MOVING_SECONDS = 0.1
-"""How long until it is asked for again."""
 
 NOT_FOUND = -1
 """What a broker answers for a time after the last record."""
@@ -97,41 +80,6 @@ class Cluster:
         at = self._offsets(partitions, OffsetSpec.for_timestamp(int(when.timestamp() * 1000)), deadline)
         return found_or_end(at, self._offsets(partitions, OffsetSpec.latest(), deadline))
 
-    def mirrored(self, group: str) -> dict[int, int]:
-        """The group's offsets of this topic: the copy for monitors, which may lag behind the lake or be missing.
-
-        By a consumer, which joins nothing: librdkafka's admin client has no group, and a broker that answers it "not
-        coordinator" (the group's first request ever, or its broker has just changed) ends the process with a
-        segmentation fault (librdkafka 2.16, issue 5040).
-        """
-        properties: dict[str, Any] = {**admin_properties(self._kafka), "group.id": group, "error_cb": self._note}
-        consumer = Consumer(properties, logger=log)
-        try:
-            found = self._committed(consumer, self._deadline())
-        except KafkaException as error:
-            consumer.poll(0)  # hands over what the connection met
-            raise self._wrapped(f"reading the offsets of group {group}", _kafka_error(error)) from error
-        finally:
-            consumer.close()
-        return {entry.partition: entry.offset for entry in found if entry.offset >= 0}
-
-    def mirror(self, group: str, offsets: Mapping[int, int]) -> None:
-        """Set the group's offsets, so that ordinary Kafka tools show the lag."""
-        if not offsets:
-            return
-        entries = [
-            TopicPartition(self._kafka.topic, partition, offset) for partition, offset in sorted(offsets.items())
-        ]
-        wanted = [ConsumerGroupTopicPartitions(group, entries)]
-        answers = self._ask(
-            f"mirroring offsets to group {group}",
-            lambda seconds: self._admin.alter_consumer_group_offsets(wanted, request_timeout=seconds),
-            self._deadline(),
-        )
-        for entry in answers[group].topic_partitions:
-            if entry.error is not None:
-                raise self._wrapped(f"mirroring offsets to group {group}", entry.error)
-
     def create_topic(self, partitions: int, config: Mapping[str, str] | None = None) -> None:
         """Make the topic, unreplicated: for the demo and for tests."""
         topic = NewTopic(self._kafka.topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
@@ -150,23 +98,6 @@ class Cluster:
             ),
             self._deadline(),
         )
-
-    def _committed(self, consumer: Consumer, deadline: float) -> list[TopicPartition]:
-        """The group's offsets, asked again while the group is on its way to another broker, until the deadline."""
-        self._faults.clear()
-        topic = self._kafka.topic
-        partitions = consumer.list_topics(topic, timeout=max(deadline - time.monotonic(), 0.1)).topics[topic].partitions
-        wanted = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-        while True:
-            try:
-                return consumer.committed(wanted, timeout=max(deadline - time.monotonic(), 0.1))
-            except KafkaException as error:
-                code = _kafka_error(error).code()
-                if code == Code.GROUP_ID_NOT_FOUND:
-                    return []
-                if code not in MOVING or time.monotonic() > deadline:
-                    raise
-            time.sleep(MOVING_SECONDS)
 
     def _describe(self, deadline: float) -> tuple[str, tuple[int, ...]]:
         topics = TopicCollection([self._kafka.topic])
@@ -214,18 +145,12 @@ class Cluster:
                     raise self._wrapped(doing, _kafka_error(error)) from error
             except FutureTimeout as error:
                 raise unreachable(self._kafka, doing, self._faults) from error
-            time.sleep(MOVING_SECONDS)
+            time.sleep(AGAIN_SECONDS)
 
     def _wrapped(self, doing: str, error: KafkaError) -> ArrowIngestError:
         """The foreign error in our words, with what the connection met meanwhile."""
-        code, detail = error.code(), error.str()
-        if code == Code.UNKNOWN_TOPIC_OR_PART:
-            return TopicMissing(self._kafka.topic, self._kafka.bootstrap_servers)
-        is_passing = code < 0 or code in MOVING or error.retriable()
-        if is_passing or code in SETTINGS_TO_BLAME:
-            self._admin.poll(0)
-            return unreachable(self._kafka, doing, [Fault(code, detail), *self._faults])
-        return ConfigError(f"Kafka at {self._kafka.bootstrap_servers} refused {doing} ({self._kafka.topic}): {detail}")
+        self._admin.poll(0)
+        return refused(self._kafka, doing, error, self._faults)
 
     def _note(self, error: KafkaError) -> None:
         self._faults.append(Fault(error.code(), error.str()))

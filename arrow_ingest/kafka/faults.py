@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from confluent_kafka import KafkaError
+
 from arrow_ingest.config import KafkaConfig
 from arrow_ingest.errors import (
     ArrowIngestError,
@@ -39,6 +41,20 @@ SETTINGS_TO_BLAME = {
 }
 """Errors that waiting does not cure, and the property that is to blame."""
 
+MOVING = frozenset(
+    {
+        Code.LEADER_NOT_AVAILABLE,
+        Code.NOT_LEADER_FOR_PARTITION,
+        Code.COORDINATOR_LOAD_IN_PROGRESS,
+        Code.COORDINATOR_NOT_AVAILABLE,
+        Code.NOT_COORDINATOR,
+    }
+)
+"""A partition or a consumer group is about to have another broker, or its first one. Passes within seconds."""
+
+AGAIN_SECONDS = 0.1
+"""How long until what is `MOVING` is asked for again."""
+
 LOST_OFFSET = frozenset({Code.AUTO_OFFSET_RESET, Code.OFFSET_OUT_OF_RANGE, Code.LOG_TRUNCATION})
 _CORRUPT = frozenset({Code.BAD_MSG, Code.BAD_COMPRESSION, Code.INVALID_MSG})
 _NO_TOPIC = frozenset({Code.UNKNOWN_TOPIC, Code.UNKNOWN_TOPIC_OR_PART})
@@ -60,6 +76,20 @@ def unreachable(kafka: KafkaConfig, doing: str, faults: Iterable[Fault]) -> Arro
         if code != Code.ALL_BROKERS_DOWN:  # which says only how many
             told = detail
     return BrokerUnavailable(kafka.bootstrap_servers, doing, told)
+
+
+def refused(kafka: KafkaConfig, doing: str, failure: KafkaError, met: Iterable[Fault]) -> ArrowIngestError:
+    """The error for a request that the brokers, or librdkafka, answered with ``failure``.
+
+    Args:
+        met: what the connection met meanwhile.
+    """
+    code, detail = failure.code(), failure.str()
+    if code == Code.UNKNOWN_TOPIC_OR_PART:
+        return TopicMissing(kafka.topic, kafka.bootstrap_servers)
+    if code < 0 or code in MOVING or failure.retriable() or code in SETTINGS_TO_BLAME:
+        return unreachable(kafka, doing, [Fault(code, detail), *met])
+    return ConfigError(f"Kafka at {kafka.bootstrap_servers} refused {doing} ({kafka.topic}): {detail}")
 
 
 def partition_error(

@@ -114,10 +114,13 @@ class _Landed(NamedTuple):
 class Committer:
     """Commits micro-batches over one session, which it opens on the first commit and again after any error.
 
+    A session costs what a dozen commits do: whoever has one hands it over.
+
     Args:
         lane_lock: looked at before each transaction; None: the caller relies on the fence alone.
-        threads: of its session; more than the default only where DuckDB writes the rows itself.
-        opens: the lake, each time that a session is needed.
+        session: to begin with; it is closed with the committer.
+        threads: of a session of its own; more than the default only where DuckDB writes the rows itself.
+        opens: the lake, each time that a session of its own is needed.
         waits: so many seconds, before it tries again.
     """
 
@@ -126,6 +129,7 @@ class Committer:
         lake: LakeConfig,
         lane_lock: LaneLock | None = None,
         *,
+        session: Lake | None = None,
         threads: int = CATALOG_THREADS,
         opens: Callable[..., Lake] = open_lake,
         waits: Callable[[float], object] = time.sleep,
@@ -133,7 +137,7 @@ class Committer:
         self._lane_lock = lane_lock
         self._opens = partial(opens, lake, threads=threads)
         self._waits = waits
-        self._lake: Lake | None = None
+        self._lake = session
         self._is_unanswered = False
 
     def __enter__(self) -> Self:

@@ -9,7 +9,9 @@ from arrow_ingest.config import PipelineConfig, Run
 from arrow_ingest.errors import CommitConflict, LaneSuspended, Replan, StageFailed
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.catalog import catalog_of
+from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.allocator import keep_freed_memory
+from arrow_ingest.pipeline.lane_committer import commit_threads
 from arrow_ingest.pipeline.log_pass import LaneRun, LogPass
 from arrow_ingest.pipeline.start import begin, suspend_or_rebase
 from arrow_ingest.values import Point, Receipt, Tally, ignore
@@ -64,17 +66,19 @@ def drain(
 
 def _passes(lane_run: LaneRun) -> Iterator[Receipt | None]:
     """Passes over the log from the stored offsets on; a finding that makes it stage again begins a new one."""
+    config = lane_run.config
     suspects: frozenset[tuple[int, int]] = frozenset()
     committed = Tally()
     replans = 0
     while True:
         try:
-            start = begin(lane_run.config, lane_run.lane, lane_run.cluster, run_id=lane_run.run_id)
-            with LogPass(lane_run, start, committed=committed, suspects=suspects) as log_pass:
-                for receipt in log_pass.receipts():
-                    if receipt is not None:
-                        committed += receipt.tally
-                    yield receipt
+            with open_lake(config.lake, threads=commit_threads(config)) as lake:
+                start = begin(config, lane_run.lane, lake, lane_run.cluster, run_id=lane_run.run_id)
+                with LogPass(lane_run, start, lake, committed=committed, suspects=suspects) as log_pass:
+                    for receipt in log_pass.receipts():
+                        if receipt is not None:
+                            committed += receipt.tally
+                        yield receipt
             return
         except StageFailed as failure:
             suspects = _widened(suspects, failure)
@@ -84,7 +88,8 @@ def _passes(lane_run: LaneRun) -> Iterator[Receipt | None]:
                 raise CommitConflict(f"the table changed {replans} times under this run") from finding
             log.info("staging again: %s", finding)
         except LaneSuspended as incident:
-            suspend_or_rebase(lane_run.config, lane_run.lane, lane_run.cluster, incident, run_id=lane_run.run_id)
+            with open_lake(config.lake) as lake:
+                suspend_or_rebase(config, lane_run.lane, lake, lane_run.cluster, incident, run_id=lane_run.run_id)
 
 
 def _widened(suspects: frozenset[tuple[int, int]], failure: StageFailed) -> frozenset[tuple[int, int]]:

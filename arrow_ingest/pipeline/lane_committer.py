@@ -10,11 +10,12 @@ from typing import Self
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ConfigError, LaneSuspended, SuspendReason, TransientError
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.group_offsets import GroupOffsets
 from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.commit import Committed, Committer, MicroBatch
 from arrow_ingest.lake.dead_letters import stage_dead_letters
 from arrow_ingest.lake.engine import CATALOG_THREADS, QUERY_THREADS
-from arrow_ingest.lake.session import Lake, open_lake
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.pipeline.open_batch import SealedBatch
 from arrow_ingest.values import CommitKind, Point, Receipt
 
@@ -25,29 +26,29 @@ class LaneCommitter:
     """Commits the micro-batches of one run; used by one thread at a time.
 
     Args:
-        opens, waits: as `Committer` takes them.
+        lake: the session to commit over, until an error ends it; from then on one of its own.
     """
 
     def __init__(
         self,
         config: PipelineConfig,
+        lake: Lake,
         *,
         run_id: str,
         cluster: Cluster,
         lane_lock: LaneLock,
         at: Callable[[Point], None],
-        opens: Callable[..., Lake] = open_lake,
-        waits: Callable[[float], object] = time.sleep,
     ) -> None:
         self._config = config
         self._run_id = run_id
         self._cluster = cluster
         self._at = at
-        threads = QUERY_THREADS if config.writer == "insert" else CATALOG_THREADS
-        self._committer = Committer(config.lake, lane_lock, threads=threads, opens=opens, waits=waits)
+        self._committer = Committer(config.lake, lane_lock, session=lake, threads=commit_threads(config))
+        self._mirror = GroupOffsets(config.kafka, config.group)
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
+        self._resources.enter_context(self._mirror)
         self._resources.enter_context(self._committer)
         return self
 
@@ -76,7 +77,7 @@ class LaneCommitter:
     def mirror(self, offsets: Mapping[int, int]) -> None:
         """Show the stored offsets to Kafka's monitors. They are a copy: that it fails is logged, and nothing else."""
         try:
-            self._cluster.mirror(self._config.group, offsets)
+            self._mirror.write(offsets)
         except (TransientError, ConfigError) as failure:
             log.warning("offsets were not mirrored to group %s: %s", self._config.group, failure)
 
@@ -111,6 +112,11 @@ class LaneCommitter:
                 SuspendReason.TOPIC_RECREATED,
                 f"topic {topic} was made again during the run: id {expected} became {found}",
             )
+
+
+def commit_threads(config: PipelineConfig) -> int:
+    """DuckDB's threads in a session that commits: more than one only where DuckDB writes the rows itself."""
+    return QUERY_THREADS if config.writer == "insert" else CATALOG_THREADS
 
 
 def _receipt(sealed: SealedBatch, batch: MicroBatch, committed: Committed, *, stage_seconds: float) -> Receipt:

@@ -19,6 +19,7 @@ from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.holding import Holder
 from arrow_ingest.lake.new_rows import RowSink
 from arrow_ingest.lake.schema import TablePlan
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.staging import Stager
 from arrow_ingest.pipeline.commit_queue import CommitQueue
 from arrow_ingest.pipeline.lane_committer import LaneCommitter
@@ -56,16 +57,24 @@ class LogPass:
     """Fetch, decode and stage on the calling thread; encode on a pool; commit on a thread of its own.
 
     Args:
+        lake: the session that ``start`` was read over; the commits go on with it.
         committed: what earlier passes of this run committed; the dead-letter budget counts per run.
         suspects: messages that took part in a failed write, to be tried alone.
     """
 
     def __init__(
-        self, lane_run: LaneRun, start: LaneStart, *, committed: Tally, suspects: frozenset[tuple[int, int]]
+        self,
+        lane_run: LaneRun,
+        start: LaneStart,
+        lake: Lake,
+        *,
+        committed: Tally,
+        suspects: frozenset[tuple[int, int]],
     ) -> None:
         self._lane_run = lane_run
         self._config = lane_run.config
         self._start = start
+        self._lake = lake
         self._suspects = suspects
         self._sealed_tally = committed
         self._sealed = 0
@@ -90,6 +99,7 @@ class LogPass:
             committer = resources.enter_context(
                 LaneCommitter(
                     config,
+                    self._lake,
                     run_id=self._lane_run.run_id,
                     cluster=self._lane_run.cluster,
                     lane_lock=self._lane_run.lane_lock,

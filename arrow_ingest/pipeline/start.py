@@ -1,16 +1,15 @@
 """Where a lane's run begins: the lake's row, checked against what the broker says. The lake is the only truth."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from arrow_ingest.config import LakeConfig, PipelineConfig
+from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import LaneSuspended, LayoutMismatch, SuspendReason, TransientError
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.guard import check_log
 from arrow_ingest.lake import lanes
 from arrow_ingest.lake.schema import TablePlan, plan_for
-from arrow_ingest.lake.session import Lake, open_lake
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.tables import ensure, read_table_schema
 from arrow_ingest.pipeline.interventions import positions_to_rebase
 from arrow_ingest.values import LaneState, Position, TopicState, partitions_of_lane
@@ -40,13 +39,8 @@ class LaneStart:
         return {partition: self.topic.high[partition] for partition in self.state.positions}
 
 
-def begin(
-    config: PipelineConfig, lane: int, cluster: Cluster, *, run_id: str, opens: Callable[[LakeConfig], Lake] = open_lake
-) -> LaneStart:
+def begin(config: PipelineConfig, lane: int, lake: Lake, cluster: Cluster, *, run_id: str) -> LaneStart:
     """Read the lane's row, make it on the very first start, and refuse to read a log that is not the one it names.
-
-    Args:
-        opens: the lake.
 
     Raises:
         LaneSuspended: the lane is suspended, or what the broker shows suspends it now (written into its row).
@@ -54,42 +48,34 @@ def begin(
         BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed; try again.
     """
     topic = cluster.topic_state()
-    with opens(config.lake) as lake:
-        ensure(lake, config)
-        stored = lanes.read_lane(lake, config.name, lane) or _create(lake, config, lane, cluster, topic)
-        if stored.layout != config.lanes:
-            raise LayoutMismatch(config.name, stored.layout, config.lanes)
-        if stored.suspended is not None:
-            raise LaneSuspended(stored.suspended, stored.reason)
-        stored = _checked(lake, config, stored, topic, run_id=run_id)
-        plan = plan_for(config, read_table_schema(lake, config.lake))
+    ensure(lake, config)
+    stored = lanes.read_lane(lake, config.name, lane) or _create(lake, config, lane, cluster, topic)
+    if stored.layout != config.lanes:
+        raise LayoutMismatch(config.name, stored.layout, config.lanes)
+    if stored.suspended is not None:
+        raise LaneSuspended(stored.suspended, stored.reason)
+    stored = _checked(lake, config, stored, topic, run_id=run_id)
+    plan = plan_for(config, read_table_schema(lake, config.lake))
     return LaneStart(stored, with_added_partitions(stored, topic), topic, plan)
 
 
 def suspend_or_rebase(
-    config: PipelineConfig,
-    lane: int,
-    cluster: Cluster,
-    incident: LaneSuspended,
-    *,
-    run_id: str,
-    opens: Callable[[LakeConfig], Lake] = open_lake,
+    config: PipelineConfig, lane: int, lake: Lake, cluster: Cluster, incident: LaneSuspended, *, run_id: str
 ) -> None:
     """Write an incident that a drain met into the lane's row, or go on in a new generation where the YAML says so.
 
     Raises:
         LaneSuspended: ``incident``, unless a new generation was begun.
     """
-    with opens(config.lake) as lake:
-        stored = lanes.read_lane(lake, config.name, lane)
-        if stored is None or stored.suspended is not None:
-            raise incident
-        incident = _identified(incident, stored, cluster)
-        if incident.reason is SuspendReason.TOPIC_RECREATED and config.on_topic_recreated == "new_generation":
-            _rebase(lake, config, stored, cluster.topic_state(), run_id=run_id)
-        else:
-            lanes.suspend(lake, stored, incident.reason, incident.detail)
-            raise incident
+    stored = lanes.read_lane(lake, config.name, lane)
+    if stored is None or stored.suspended is not None:
+        raise incident
+    incident = _identified(incident, stored, cluster)
+    if incident.reason is SuspendReason.TOPIC_RECREATED and config.on_topic_recreated == "new_generation":
+        _rebase(lake, config, stored, cluster.topic_state(), run_id=run_id)
+    else:
+        lanes.suspend(lake, stored, incident.reason, incident.detail)
+        raise incident
 
 
 def _create(lake: Lake, config: PipelineConfig, lane: int, cluster: Cluster, topic: TopicState) -> LaneState:

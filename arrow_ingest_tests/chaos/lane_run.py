@@ -4,6 +4,7 @@ Its own are `begin`, `OpenBatch`, `LaneCommitter`, `Committer`, `suspend_or_reba
 does besides (threads, fetching, files) is left out, and its three lines that hand micro-batches over are repeated here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +15,11 @@ import pyarrow as pa
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import LaneSuspended, Replan
 from arrow_ingest.kafka.message import EndOfPartition
+from arrow_ingest.lake.commit import Committer
 from arrow_ingest.lake.new_rows import StagedRows
 from arrow_ingest.lake.partition import PartitionSlice
 from arrow_ingest.lake.schema import TablePlan
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.pipeline.lane_committer import LaneCommitter
 from arrow_ingest.pipeline.open_batch import OpenBatch, SealedBatch
 from arrow_ingest.pipeline.start import begin, suspend_or_rebase
@@ -83,21 +86,25 @@ class _Held:
         return
 
 
+class _UnmirroredCommitter(LaneCommitter):
+    """Commits over a lake in memory; the offsets' copy for monitors is left out."""
+
+    def __init__(self, world: World, lake: Lake, *, run_id: str) -> None:
+        broker: Any = world.broker
+        super().__init__(world.config, lake, run_id=run_id, cluster=broker, lane_lock=_Held(), at=ignore)
+        opens = world.catalog.session
+        self._committer = Committer(world.config.lake, _Held(), session=lake, opens=opens, waits=world.waits)
+
+    def mirror(self, offsets: Mapping[int, int]) -> None:  # noqa: ARG002
+        return
+
+
 class LaneRun:
     """A run, from its first look at the lake to its end."""
 
     def __init__(self, world: World, run_id: str) -> None:
         self._world = world
         self.run_id = run_id
-        self._committer = LaneCommitter(
-            world.config,
-            run_id=run_id,
-            cluster=world.broker,  # type: ignore[arg-type]
-            lane_lock=_Held(),
-            at=ignore,
-            opens=world.catalog.session,
-            waits=world.waits,
-        )
         self.begin()
 
     def begin(self) -> None:
@@ -108,7 +115,9 @@ class LaneRun:
         """
         world = self._world
         broker: Any = world.broker
-        start = begin(world.config, LANE, broker, run_id=self.run_id, opens=world.catalog.session)
+        lake = world.catalog.session()
+        start = begin(world.config, LANE, lake, broker, run_id=self.run_id)
+        self._committer = _UnmirroredCommitter(world, lake, run_id=self.run_id)
         for partition, position in start.state.positions.items():
             world.first_offsets.setdefault((start.state.generation, partition), position.offset)
         self.sealed: list[SealedBatch] = []
@@ -173,8 +182,8 @@ class LaneRun:
             LaneSuspended: ``incident``, unless the YAML has it go on in a new generation.
         """
         broker: Any = self._world.broker
-        opens = self._world.catalog.session
-        suspend_or_rebase(self._world.config, LANE, broker, incident, run_id=self.run_id, opens=opens)
+        lake = self._world.catalog.session()
+        suspend_or_rebase(self._world.config, LANE, lake, broker, incident, run_id=self.run_id)
         self.begin()
 
     def _new_batch(

@@ -1,6 +1,6 @@
 """A topic in memory: records, holes and ends; it can be cut at both ends, grow partitions, and be made again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -110,9 +110,6 @@ class MemoryBroker:
     def topic_id(self) -> str:
         self._answer()
         return self._topic_id
-
-    def mirror(self, group: str, offsets: Mapping[int, int]) -> None:  # noqa: ARG002
-        self._answer()
 
     def _answer(self) -> None:
         if self.is_down:
