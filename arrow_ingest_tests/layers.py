@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = "arrow_ingest"
 MAX_LINES = 400
 
-BASE = frozenset({"errors", "values", "config", "table_shape", "lake_address", "environment"})
+BASE = frozenset({"errors", "values", "config", "table_shape", "lake_address", "environment", "privacy"})
 ROOMS = BASE | {"kafka", "ipc", "lake"}
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -23,6 +23,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "lake_address": frozenset({"setting"}),
     "config": frozenset({"errors", "values", "setting", "table_shape", "lake_address"}),
     "environment": frozenset({"errors"}),
+    "privacy": frozenset(),
     "kafka": BASE,
     "ipc": BASE,
     "lake": BASE,
