@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 import duckdb
 import pyarrow as pa
@@ -191,26 +191,17 @@ class MemoryConnection:
         if self._is_closed:
             raise duckdb.ConnectionException("the connection is closed")
         fault = self._catalog.next_fault() if text != "ROLLBACK" else None
-        if fault is Fault.CRASH:
-            self.close()
-            raise Crash
-        if fault is Fault.LOST:
-            self.close()
-            raise duckdb.IOException("server closed the connection unexpectedly")
+        if fault in (Fault.CRASH, Fault.LOST):
+            self._end(fault)
         if fault is Fault.CONFLICT and self.transaction is not None:
             self._roll_back()
             raise duckdb.TransactionException("Transaction conflict: another one was first")
         if fault is Fault.DELAYED and text == "COMMIT" and self.transaction is not None:
             self._catalog.delayed.append(self.transaction)
-            self.close()
-            raise duckdb.IOException("server closed the connection unexpectedly")
+            self._end(fault)
         self._rows = self._executed(text, parameters)
-        if fault is Fault.CRASH_BEHIND:
-            self.close()
-            raise Crash
-        if fault is Fault.ANSWER_LOST:
-            self.close()
-            raise duckdb.IOException("server closed the connection unexpectedly")
+        if fault in (Fault.CRASH_BEHIND, Fault.ANSWER_LOST):
+            self._end(fault)
         return self
 
     def fetchall(self) -> Rows:
@@ -234,6 +225,12 @@ class MemoryConnection:
         if done is not None and done.is_lost:
             raise duckdb.TransactionException("Transaction conflict: another one was first")
         self._last_snapshot = self._catalog.snapshot
+
+    def _end(self, fault: Fault) -> NoReturn:
+        self.close()
+        if fault in (Fault.CRASH, Fault.CRASH_BEHIND):
+            raise Crash
+        raise duckdb.IOException("server closed the connection unexpectedly")
 
     def _executed(self, text: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Rows:
         match text:
