@@ -87,6 +87,7 @@ def all_connections_taken(config: PipelineConfig) -> Iterator[None]:
         yield
 
 
+@pytest.mark.chaos(faults=1)
 @pytest.mark.parametrize("end", ["stop", "kill"])
 @pytest.mark.parametrize("point", [Point.STAGED, Point.FENCED, Point.LEDGER_WRITTEN])
 def test_server_restarted_amid_a_commit_leaves_each_row_once(
@@ -107,6 +108,7 @@ def test_server_restarted_amid_a_commit_leaves_each_row_once(
     assert_verified(config)
 
 
+@pytest.mark.chaos(faults=1)
 @pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
 def test_server_that_crashes_as_commit_arrives_leaves_each_row_once(
     server: PostgresServer, config: PipelineConfig, generator: EventGenerator, fault: Fault
@@ -125,6 +127,7 @@ def test_server_that_crashes_as_commit_arrives_leaves_each_row_once(
     assert_verified(config)
 
 
+@pytest.mark.chaos(faults=1)
 def test_connection_limit_reached_is_said_and_nothing_is_lost(anns: PipelineConfig, generator: EventGenerator) -> None:
     produce(anns, generator, range(MESSAGES))
     with all_connections_taken(anns), pytest.raises(CatalogUnavailable, match=r"connection slots|too many"):
@@ -134,6 +137,7 @@ def test_connection_limit_reached_is_said_and_nothing_is_lost(anns: PipelineConf
     assert_verified(anns)
 
 
+@pytest.mark.chaos(faults=1)
 @pytest.mark.parametrize("point", [Point.FETCHED, Point.STAGED, Point.FENCED, Point.COMMITTED])
 def test_connection_limit_reached_under_a_run_loses_and_repeats_nothing(
     anns: PipelineConfig, generator: EventGenerator, point: Point
