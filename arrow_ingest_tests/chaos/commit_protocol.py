@@ -193,7 +193,8 @@ class CommitProtocol(RuleBasedStateMachine):
                 lanes.resume(lake, state, positions=positions, run_id="operator")
             elif what == "rebase":
                 positions = positions_to_rebase(state, topic)
-                lanes.rebase(lake, state, topic_id=topic.topic_id, positions=positions, run_id="operator")
+                after = lanes.rebase(lake, state, topic_id=topic.topic_id, positions=positions, run_id="operator")
+                self.world.remember_first(after)
 
     def new_run(self, slot: int) -> None:
         self.started += 1
@@ -282,13 +283,14 @@ class CommitProtocol(RuleBasedStateMachine):
         """Parts of the present generation's log that were neither read nor given up."""
         assert state is not None
         for partition, stored in state.offsets.items():
-            first = self.world.first_offsets[state.generation, partition]
             ranges = [
                 part
                 for entry in entries
                 for part in entry.ranges
                 if (entry.generation, part.partition) == (state.generation, partition)
             ]
+            # A generation that began without anybody seeing it (its answer was lost) began at its first range.
+            first = min(self.world.first_offsets[state.generation, partition], *(part.start for part in ranges), stored)
             if sum(part.count for part in ranges) != stored - first:
                 yield f"partition {partition}: {ranges} are not [{first}, {stored})"
             if stored != len(self.world.broker.now[partition].records):

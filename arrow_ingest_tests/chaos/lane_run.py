@@ -45,6 +45,11 @@ class World:
     commit_numbers: Any = field(default_factory=lambda: iter(range(1_000_000)))
     first_offsets: dict[tuple[int, int], int] = field(default_factory=dict)
 
+    def remember_first(self, lane: LaneState) -> None:
+        """Where a generation begins to read each partition, as it is first seen."""
+        for partition, position in lane.positions.items():
+            self.first_offsets.setdefault((lane.generation, partition), position.offset)
+
     def waits(self, _: float) -> None:
         """A COMMIT that was on its way may have arrived by then: every other time it has."""
         if self.catalog.delayed and self.catalog.statement % 2:
@@ -118,8 +123,7 @@ class LaneRun:
         lake = world.catalog.session()
         start = begin(world.config, LANE, lake, broker, run_id=self.run_id)
         self._committer = _UnmirroredCommitter(world, lake, run_id=self.run_id)
-        for partition, position in start.state.positions.items():
-            world.first_offsets.setdefault((start.state.generation, partition), position.offset)
+        world.remember_first(start.state)
         self.sealed: list[SealedBatch] = []
         self._positions = start.state.offsets
         self._open = self._new_batch(start.stored, start.state, start.plan)
