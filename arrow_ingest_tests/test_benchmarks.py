@@ -66,8 +66,10 @@ def test_a_lake_that_grew_is_one_that_verify_accepts(
         tmp_path,
         levels=(2, 12),
         snapshots=20,
-        verify_up_to=12,
+        verify_up_to=100,
         bootstrap_servers=broker.bootstrap_servers,
     )
-    assert [row["files"] for row in rows if "verify_ms" in row] == [2, 12]
+    verified = {row["step"]: row["snapshots"] for row in rows if "verify_ms" in row}
+    assert verified["20 snapshots"] == 20
+    assert list(verified) == ["2 files", "12 files", "20 snapshots", "after maintenance"]
     assert growth.cost_ratio(rows) > 0

@@ -41,7 +41,7 @@ FULL = Plan(
     60.0,
     ((1.0, 30.0), (5.0, 60.0), (30.0, 150.0)),
     (10, 1_000, 10_000),
-    verify_up_to=10_000,
+    verify_up_to=20_000,
     snapshots=50_000,
     postgres=True,
     varied_rows=400_000,

@@ -22,6 +22,7 @@ from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.tables import ensure, read_table_schema
 from arrow_ingest.table_shape import IDENTITY_COLUMNS
 from arrow_ingest.values import LaneState, Position, Rejection, StagedFile, Tally, ranges_between
+from benchmarks.synthetic_history import add_empty_commits
 from benchmarks.topics import NOON
 
 ROWS_PER_FILE = 10
@@ -66,9 +67,15 @@ class SyntheticLake:
             staged = list(pool.map(self._stage, range(offset, offset + files)))
         return self._commit(staged, offset + files, Tally(messages=files, rows=files * ROWS_PER_FILE))
 
-    def commit_nothing(self) -> float:
-        """A snapshot that moves the lane behind one empty message; its seconds."""
-        return self._commit([], self._state.positions[0].offset + 1, Tally(messages=1, empty=1))
+    def commit_empty(self, count: int) -> None:
+        """So many snapshots that each move the lane behind one empty message."""
+        start = self._state.positions[0].offset
+        self._commit([], start + 1, Tally(messages=1, empty=1))
+        self._committer.close()
+        with open_lake(self.config.lake) as lake:
+            add_empty_commits(lake, lane_table=f"lanes_{self.config.name}_0", count=count - 1)
+        self._state = replace(self._state, positions={0: Position(start + count)})
+        self.commits += count - 1
 
     def _commit(self, staged: Sequence[StagedFile], stop: int, tally: Tally) -> float:
         after = replace(self._state, positions={0: Position(stop)})
