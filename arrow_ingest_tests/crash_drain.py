@@ -1,9 +1,10 @@
 """Drains one lane and, on request, kills itself at a labelled point or waits there: the crash tests' subject.
 
-Usage: ``python -m arrow_ingest_tests.crash_drain PIPELINE_JSON [POINT [OCCURRENCE | wait]]``
+Usage: ``python -m arrow_ingest_tests.crash_drain PIPELINE_JSON [POINT [OCCURRENCE [SIGNAL] | wait]]``
 
-With an occurrence (1 by default) it ends by SIGKILL; with ``wait`` it prints ``waiting`` and goes on at the next line
-of its standard input. An error of ours is printed by its class and gives exit code 1.
+With an occurrence (1 by default) it sends itself the signal (SIGKILL by default; SIGTERM is taken as the command line
+takes it); with ``wait`` it prints ``waiting`` and goes on at the next line of its standard input. An error of ours is
+printed by its class and gives exit code 1.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 
+from arrow_ingest.cli.signals import stop_on_signals
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ArrowIngestError
 from arrow_ingest.pipeline.drain import drain
@@ -22,6 +24,7 @@ def main() -> None:
     point = Point(sys.argv[2]) if len(sys.argv) > 2 else None
     waits = sys.argv[3:] == ["wait"]
     left = 1 if waits or len(sys.argv) < 4 else int(sys.argv[3])
+    deadly = signal.Signals[sys.argv[4]] if len(sys.argv) > 4 else signal.SIGKILL
 
     def at(reached: Point) -> None:
         nonlocal left
@@ -31,12 +34,13 @@ def main() -> None:
                 print("waiting", flush=True)
                 sys.stdin.readline()
             elif left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), deadly)
 
     try:
-        for receipt in drain(config, run_id="crash-test", at=at):
-            if receipt is not None:
-                print(receipt.log_line(), flush=True)
+        with stop_on_signals() as stop:
+            for receipt in drain(config, run_id="crash-test", stop=stop, at=at):
+                if receipt is not None:
+                    print(receipt.log_line(), flush=True)
     except ArrowIngestError as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         sys.exit(1)

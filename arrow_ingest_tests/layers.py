@@ -12,7 +12,9 @@ from pathlib import Path
 PACKAGE = "arrow_ingest"
 MAX_LINES = 400
 
-BASE = frozenset({"errors", "values", "config", "table_shape", "lake_address", "maintenance_settings", "environment"})
+BASE = frozenset(
+    {"errors", "values", "config", "table_shape", "lake_address", "maintenance_settings", "environment", "privacy"}
+)
 ROOMS = BASE | {"kafka", "ipc", "lake"}
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
@@ -24,6 +26,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "maintenance_settings": frozenset({"setting"}),
     "config": frozenset({"errors", "values", "setting", "table_shape", "lake_address", "maintenance_settings"}),
     "environment": frozenset({"errors"}),
+    "privacy": frozenset(),
     "kafka": BASE,
     "ipc": BASE,
     "lake": BASE,
