@@ -31,18 +31,24 @@ test: $(INSTALLED) ## Run the tests
 	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
-	@$(BIN)/python -m pytest -m 'postgres and not stack' arrow_ingest_tests $(ARGS)
+	@$(BIN)/python -m pytest -m 'postgres and not stack and not chaos' arrow_ingest_tests $(ARGS)
 
 # The programs are brought first: Maven and Go take minutes the first time, longer than a test may. What is absent is
 # said here, and by the tests that it keeps from running.
 test-stack: $(INSTALLED) ## Run the tests that need Apache Kafka or an S3 server, which are brought by Maven and Go
 	-@$(BIN)/python -m arrow_ingest.stack --install
-	@$(BIN)/python -m pytest -m stack --numprocesses 2 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
+	@$(BIN)/python -m pytest -m 'stack and not chaos' --numprocesses 2 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
 	status=$$?; $(BIN)/python -m pytest -m canary --written $(WRITTEN) arrow_ingest_tests/stack && exit $$status
+
+chaos-ci: $(INSTALLED) ## Run the faults with one seed: kills, hostile bytes, contested commits, histories
+	@$(BIN)/python -m pytest -m chaos --score --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
+
+chaos: $(INSTALLED) ## The same with 23 seeds, two hours or more; the report of docs/RELIABILITY.md comes last
+	@$(BIN)/python -m pytest -m chaos --score --seeds 23 --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
 
 test-all: $(INSTALLED) ## Run all tests but the UI's, each end-to-end one in every combination of broker, catalog and store
 	-@$(BIN)/python -m arrow_ingest.stack --install
-	@$(BIN)/python -m pytest -m 'not canary' --numprocesses 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -m 'not canary and not chaos' --numprocesses 2 --dist worksteal $(ARGS)
 
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
@@ -65,7 +71,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-postgres test-stack test-all test-ui check bench bench-full docs clean
+.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

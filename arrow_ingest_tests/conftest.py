@@ -17,8 +17,11 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.stack.kafka import KafkaCluster
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.stack.s3 import S3Server
+from arrow_ingest_tests.chaos.scoreboard import Scoreboard, score
 from arrow_ingest_tests.reported import Reported
 from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World, variables_of_s3
+
+__all__ = ["score"]  # a fixture of all tests
 
 _numbers = itertools.count()
 
@@ -29,8 +32,10 @@ settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the canary searches."""
+    """What the canary searches; how much chaos there is."""
     parser.addoption("--written", type=Path, help="the --basetemp of an earlier run, to be searched for secrets")
+    parser.addoption("--seeds", type=int, default=1, help="how many seeds each chaos test runs with")
+    parser.addoption("--score", action="store_true", help="count faults and damage; the last line is their JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if config.option.basetemp and not is_worker:
         config.pluginmanager.register(Reported(Path(config.option.basetemp)))
+    if config.option.score:
+        config.pluginmanager.register(Scoreboard())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A chaos test takes its ``seed`` as an argument, and runs once with each."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(metafunc.config.option.seeds))
 
 
 @pytest.fixture(scope="session")

@@ -69,21 +69,32 @@ def query(config: PipelineConfig, sql: str) -> pa.Table:
         return lake.arrow(sql)
 
 
-def assert_holds_exactly(
-    config: PipelineConfig, generator: EventGenerator, count: int, *, partitions: int = PARTITIONS, rows: int = ROWS
-) -> None:
-    """The table holds each row of messages ``0 … count - 1`` once, at its own place in the log, with its own bytes."""
-    found = query(config, f"SELECT {IDENTITY}, {EVENT_COLUMNS} FROM lake.main.events ORDER BY ALL")
+def expected_rows(
+    generator: EventGenerator, count: int, *, partitions: int = PARTITIONS, rows: int = ROWS
+) -> list[tuple[Any, ...]]:
+    """Each row of messages ``0 … count - 1``: its place in the log, then its own values; ascending by place."""
     expected: list[tuple[Any, ...]] = []
     for index in range(count):
         batch = generator.batch(index, rows).select([name.strip() for name in EVENT_COLUMNS.split(",")])
         columns = [column.to_pylist() for column in batch.columns]
         place = (0, index % partitions, index // partitions)
         expected.extend((*place, row, *values) for row, values in enumerate(zip(*columns, strict=True)))
-    assert found.num_rows == len(expected)
-    assert list(zip(*(column.to_pylist() for column in found.columns), strict=True)) == sorted(
-        expected, key=lambda row: row[:4]
-    )
+    return sorted(expected, key=lambda row: row[:4])
+
+
+def found_rows(config: PipelineConfig) -> list[tuple[Any, ...]]:
+    """The same of the rows that the table holds."""
+    found = query(config, f"SELECT {IDENTITY}, {EVENT_COLUMNS} FROM lake.main.events ORDER BY ALL")
+    return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
+
+
+def assert_holds_exactly(
+    config: PipelineConfig, generator: EventGenerator, count: int, *, partitions: int = PARTITIONS, rows: int = ROWS
+) -> None:
+    """The table holds each row of messages ``0 … count - 1`` once, at its own place in the log, with its own bytes."""
+    found, expected = found_rows(config), expected_rows(generator, count, partitions=partitions, rows=rows)
+    assert len(found) == len(expected)
+    assert found == expected
 
 
 def drained(config: PipelineConfig, **arguments: Any) -> list[Receipt]:

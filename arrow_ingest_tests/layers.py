@@ -22,6 +22,7 @@ BASE = frozenset(
         "message_policy",
         "maintenance_settings",
         "environment",
+        "privacy",
     }
 )
 ROOMS = BASE | {"kafka", "ipc", "lake"}
@@ -38,6 +39,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
         {"errors", "values", "setting", "table_shape", "lake_address", "message_policy", "maintenance_settings"}
     ),
     "environment": frozenset({"errors"}),
+    "privacy": frozenset(),
     "kafka": BASE,
     "ipc": BASE,
     "lake": BASE,

@@ -8,7 +8,7 @@ from arrow_ingest.lake.sqltypes import is_any_list
 
 
 def plain_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Python values; instants as whole microseconds or nanoseconds, so that no value is out of Python's range."""
+    """Python values; instants as nanoseconds and dates as days, so that no value is out of Python's range."""
     return [_plain(value) for value in array]
 
 
@@ -25,6 +25,10 @@ def _plain(value: pa.Scalar) -> Any:
         return [_plain(item) for item in value.values]
     if isinstance(value, pa.TimestampScalar):
         return value.value * {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[value.type.unit]
+    if isinstance(value, pa.Date32Scalar):
+        return value.value
+    if isinstance(value, pa.Date64Scalar):
+        return value.value // 86_400_000
     return value.as_py()
 
 

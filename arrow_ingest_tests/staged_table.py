@@ -15,7 +15,7 @@ from arrow_ingest.lake.conform import Stamp, conform
 from arrow_ingest.lake.partition import split
 from arrow_ingest.lake.schema import Column, TablePlan, TableSchema, plan_for
 from arrow_ingest.lake.session import Lake, open_lake
-from arrow_ingest.lake.sql import change_table, in_lake
+from arrow_ingest.lake.sql import change_table, in_lake, quoted
 from arrow_ingest.lake.staging import Stager
 from arrow_ingest.values import Rejection, StagedFile
 
@@ -24,12 +24,17 @@ _numbers = itertools.count()
 Outcome = TypeVar("Outcome")
 
 
-def pipeline(folder: Path, table: str = "events", **settings: Any) -> PipelineConfig:
-    """A pipeline over a lake in ``folder``; ``settings`` replace top-level keys."""
+def pipeline(folder: Path, table: str = "events", *, catalog: str | None = None, **settings: Any) -> PipelineConfig:
+    """A pipeline over a lake in ``folder``; ``settings`` replace top-level keys.
+
+    Args:
+        catalog: its address; None: a SQLite file in ``folder``.
+    """
+    lake = {"catalog": catalog or str(folder / "catalog.sqlite"), "data_path": str(folder / "data"), "table": table}
     attributes: dict[str, Any] = {
         "name": "events",
         "kafka": {"topic": "events", "bootstrap_servers": "nowhere:1"},
-        "lake": {"catalog": str(folder / "catalog.sqlite"), "data_path": str(folder / "data"), "table": table},
+        "lake": lake,
     }
     return PipelineConfig.model_validate(attributes | settings)
 
@@ -46,8 +51,8 @@ def stamp(offset: int = 0, timestamp_ms: int | None = 1_793_757_600_000) -> Stam
 class StagedTable:
     """One table; its name is new for each object, so that many share a lake."""
 
-    def __init__(self, lake: Lake, folder: Path, **settings: Any) -> None:
-        self.config = pipeline(folder, f"t{next(_numbers)}", **settings)
+    def __init__(self, lake: Lake, folder: Path, *, catalog: str | None = None, **settings: Any) -> None:
+        self.config = pipeline(folder, f"t{next(_numbers)}", catalog=catalog, **settings)
         self.lake = lake
         self.name = in_lake("main", self.config.lake.table)
         self._offsets = itertools.count()
@@ -71,11 +76,15 @@ class StagedTable:
                 plan = self._append(stager, plan, message)
             files = stager.close()
         with self.lake.transaction():
-            for change in plan.changes:
-                for text in change_table(self.name, change, self.config.partition_by):
-                    self.lake.execute(text)
+            self.change(plan)
             self.add(files)
         return files
+
+    def change(self, plan: TablePlan) -> None:
+        """Bring the table's columns to the plan; a transaction is open."""
+        for change in plan.changes:
+            for text in change_table(self.name, change, self.config.partition_by):
+                self.lake.execute(text)
 
     def add(self, files: Iterable[StagedFile]) -> None:
         """Add staged files to the table."""
@@ -87,7 +96,7 @@ class StagedTable:
 
     def rows(self, *columns: str) -> pa.Table:
         """The table's rows in the order of the log."""
-        selected = ", ".join(f'"{column}"' for column in columns) if columns else "*"
+        selected = ", ".join(map(quoted, columns)) if columns else "*"
         return self.lake.arrow(f"SELECT {selected} FROM {self.name} ORDER BY _kafka_offset, _kafka_row")
 
     def _append(self, stager: Stager, plan: TablePlan, message: pa.Table) -> TablePlan:
@@ -109,7 +118,7 @@ def accepted(outcome: Outcome | Rejection) -> Outcome:
 
 
 @contextmanager
-def tables_of(folder: Path) -> Iterator[Callable[..., StagedTable]]:
+def tables_of(folder: Path, catalog: str | None = None) -> Iterator[Callable[..., StagedTable]]:
     """A lake below ``folder`` and what makes tables in it: ``make(**settings)``."""
-    with open_lake(pipeline(folder).lake) as lake:
-        yield lambda **settings: StagedTable(lake, folder, **settings)
+    with open_lake(pipeline(folder, catalog=catalog).lake) as lake:
+        yield lambda **settings: StagedTable(lake, folder, catalog=catalog, **settings)

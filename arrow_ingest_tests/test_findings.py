@@ -15,6 +15,7 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import BrokerUnavailable, LaneSuspended, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.interventions import rebase, resume
 from arrow_ingest.pipeline.start import suspend_or_rebase, with_added_partitions
@@ -210,8 +211,8 @@ def test_an_offset_that_is_gone_with_its_topic_is_told_as_the_topic_made_again(
     drained(config)
     make_topic_again(config)
     met = LaneSuspended(SuspendReason.LOG_TRUNCATED, "offset 2 is next, the broker holds [0, 0)")
-    with Cluster(config.kafka) as cluster, pytest.raises(LaneSuspended) as told:
-        suspend_or_rebase(config, 0, cluster, met, run_id="test")
+    with Cluster(config.kafka) as cluster, open_lake(config.lake) as lake, pytest.raises(LaneSuspended) as told:
+        suspend_or_rebase(config, 0, lake, cluster, met, run_id="test")
     assert told.value.reason is SuspendReason.TOPIC_RECREATED
 
 

@@ -16,6 +16,8 @@ from arrow_ingest_tests.arrow_payloads import CONTINUATION, END_OF_STREAM, frame
 
 GIB = 1024**3
 MOST_GROWTH_MIB = 32
+MOST_CPU_SECONDS = 0.5
+"""They take milliseconds (most 0.1, the slowest 50); who is let in to be expanded takes seconds or never ends."""
 MOST_ROWS = 1_000_000
 
 ROOT = Path(__file__).parent.parent
@@ -155,6 +157,11 @@ def lying_body_size() -> bytes:
     return schema + batch.replace(pack("<q", 8), pack("<q", 2**62)) + END_OF_STREAM
 
 
+def large() -> bytes:
+    """No bomb: within the limits, it is decoded and needs 128 MiB."""
+    return column(pa.Array.from_buffers(pa.binary(1024), 131_072, [None, pa.py_buffer(bytes(128 * 1024**2))]), "zstd")
+
+
 BOMBS: dict[str, tuple[Callable[[], bytes], Reason]] = {
     "one_compressed_column": (lambda: compressed_bodies(2 * GIB), Reason.DECLARED_SIZE),
     "many_compressed_columns": (lambda: compressed_bodies(10 * 1024**2, columns=100), Reason.DECLARED_SIZE),
@@ -192,9 +199,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     """What one process of its own reports of every bomb, after an honest payload that makes it load everything."""
     folder = tmp_path_factory.mktemp("bombs")
     honest = pa.table({"c": pa.array(["a", None, "b"]).dictionary_encode(), "v": pa.array(["a"] * 3, pa.string_view())})
-    payloads = {"honest": stream_of(honest, "zstd").to_pybytes()} | {
-        name: build() for name, (build, _) in BOMBS.items()
-    }
+    payloads = {"honest": stream_of(honest, "zstd").to_pybytes()}
+    payloads |= {name: build() for name, (build, _) in BOMBS.items()}
+    payloads["large"] = large()  # the last one, since its memory is not given back at once
     files = [folder / f"{name}.arrows" for name in payloads]
     for file, payload in zip(files, payloads.values(), strict=True):
         file.write_bytes(payload)
@@ -207,7 +214,14 @@ def test_honest_payload_is_decoded_in_the_child(reports: dict[str, dict[str, obj
     assert reports["honest"]["outcome"] == "decoded"
 
 
+def test_growth_would_be_seen(reports: dict[str, dict[str, float]]) -> None:
+    assert reports["large"]["outcome"] == "decoded"
+    assert reports["large"]["grown_mib"] > 2 * MOST_GROWTH_MIB
+
+
+@pytest.mark.chaos(bombs=1)
 @pytest.mark.parametrize("name", BOMBS)
 def test_bomb_is_refused_without_growth(name: str, reports: dict[str, dict[str, float]]) -> None:
     assert reports[name]["outcome"] == BOMBS[name][1].value
     assert reports[name]["grown_mib"] < MOST_GROWTH_MIB
+    assert reports[name]["cpu_seconds"] < MOST_CPU_SECONDS

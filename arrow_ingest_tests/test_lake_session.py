@@ -122,6 +122,17 @@ def test_statements_reach_no_file_outside_the_data_path(config: PipelineConfig) 
             lake.execute("SET enable_external_access = true")
 
 
+def test_queries_are_bounded_and_bring_no_extension(config: PipelineConfig) -> None:
+    names = ("memory_limit", "max_temp_directory_size", "autoinstall_known_extensions", "autoload_known_extensions")
+    with open_lake(config.lake) as lake:
+        settings = [lake.execute("SELECT current_setting(?)", [name])[0][0] for name in names]
+        assert settings == ["1.0 GiB", "16.0 GiB", False, False]
+        with pytest.raises(StatementRefused):
+            lake.execute("INSTALL spatial")
+        with pytest.raises(StatementRefused):
+            lake.execute("ATTACH 'dbname=other' AS other (TYPE postgres)")
+
+
 def test_no_session_loads_a_binary_that_was_not_signed(config: PipelineConfig, tmp_path: Path) -> None:
     binary = tmp_path / "data" / "evil.duckdb_extension"
     for _ in range(2):  # the second session trusts what the first one has checked, and nothing else

@@ -257,6 +257,7 @@ def test_two_lanes_that_add_columns_at_once_one_stages_again(room: PipelineConfi
 # What is lost on the way
 
 
+@pytest.mark.chaos(unknown_outcomes=1)
 @pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
 def test_lost_commit_or_answer_leaves_the_lake_whole(
     config: PipelineConfig, postgres: PostgresServer, dsn: str, generator: EventGenerator, fault: Fault

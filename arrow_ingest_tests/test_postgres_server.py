@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import CatalogUnavailable, TransientError
+from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, TransientError
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import Point
@@ -87,6 +87,7 @@ def all_connections_taken(config: PipelineConfig) -> Iterator[None]:
         yield
 
 
+@pytest.mark.chaos(faults=1)
 @pytest.mark.parametrize("end", ["stop", "kill"])
 @pytest.mark.parametrize("point", [Point.STAGED, Point.FENCED, Point.LEDGER_WRITTEN])
 def test_server_restarted_amid_a_commit_leaves_each_row_once(
@@ -107,6 +108,7 @@ def test_server_restarted_amid_a_commit_leaves_each_row_once(
     assert_verified(config)
 
 
+@pytest.mark.chaos(faults=1)
 @pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
 def test_server_that_crashes_as_commit_arrives_leaves_each_row_once(
     server: PostgresServer, config: PipelineConfig, generator: EventGenerator, fault: Fault
@@ -125,6 +127,7 @@ def test_server_that_crashes_as_commit_arrives_leaves_each_row_once(
     assert_verified(config)
 
 
+@pytest.mark.chaos(faults=1)
 def test_connection_limit_reached_is_said_and_nothing_is_lost(anns: PipelineConfig, generator: EventGenerator) -> None:
     produce(anns, generator, range(MESSAGES))
     with all_connections_taken(anns), pytest.raises(CatalogUnavailable, match=r"connection slots|too many"):
@@ -134,6 +137,7 @@ def test_connection_limit_reached_is_said_and_nothing_is_lost(anns: PipelineConf
     assert_verified(anns)
 
 
+@pytest.mark.chaos(faults=1)
 @pytest.mark.parametrize("point", [Point.FETCHED, Point.STAGED, Point.FENCED, Point.COMMITTED])
 def test_connection_limit_reached_under_a_run_loses_and_repeats_nothing(
     anns: PipelineConfig, generator: EventGenerator, point: Point
@@ -155,6 +159,28 @@ def test_connection_limit_reached_under_a_run_loses_and_repeats_nothing(
     drained(anns)
     assert_holds_exactly(anns, generator, MESSAGES)
     assert_verified(anns)
+
+
+def test_a_reader_needs_no_more_than_select_and_writes_nothing(
+    anns: PipelineConfig, config: PipelineConfig, server: PostgresServer, generator: EventGenerator, tmp_path: Path
+) -> None:
+    produce(anns, generator, range(MESSAGES))
+    drained(anns)
+    dsn = config.lake.catalog.removeprefix("postgres:")
+    server.new_role("reader", PASSWORD)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        connection.execute("ALTER DEFAULT PRIVILEGES FOR ROLE ann GRANT SELECT ON TABLES TO reader")
+    with (tmp_path / "passwords").open("a") as passwords:
+        passwords.write(f"127.0.0.1:{server.port}:*:reader:{PASSWORD}\n")
+    reader = catalog_at(config, psycopg.conninfo.make_conninfo(dsn, user="reader"))
+    assert_holds_exactly(reader, generator, MESSAGES)
+    assert_verified(reader)
+    produce(anns, generator, range(MESSAGES, MESSAGES + 4))
+    with pytest.raises(ArrowIngestError, match="permission denied"):
+        drained(reader)
+    drained(anns)
+    assert_holds_exactly(reader, generator, MESSAGES + 4)
 
 
 def test_password_in_pgpassfile_is_enough_and_shown_nowhere(

@@ -15,9 +15,11 @@ from arrow_ingest.producer.arrow import Acknowledged, ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.producer.produce import produce_events
 from arrow_ingest.stack.child import free_port
+from arrow_ingest_tests.mock_cluster import INIT_PRODUCER_ID, MockCluster
 from arrow_ingest_tests.test_producer_events import NOW
 
 Topic = Callable[..., str]
+CLUSTER_AUTHORIZATION_FAILED = 31
 
 
 def producer_for(broker: EmbeddedBroker, topic: str, **arguments: Any) -> ArrowProducer:
@@ -172,3 +174,12 @@ def test_the_loop_sends_each_batch_once_and_counts_what_was_acknowledged(broker:
 
 def test_the_producer_is_public():
     assert arrow_ingest.ArrowProducer is ArrowProducer
+
+
+def test_a_producer_that_may_not_write_at_all_is_told_so() -> None:
+    with MockCluster() as cluster:
+        cluster.create_topic("t")
+        cluster.answer_with(INIT_PRODUCER_ID, *[CLUSTER_AUTHORIZATION_FAILED] * 10)
+        refused = pytest.raises(DeliveryFailed, match=r"(?i)cluster authorization failed")
+        with refused, ArrowProducer("t", {"bootstrap.servers": cluster.bootstrap_servers, "log_level": 0}) as producer:
+            producer.send(pa.record_batch({"n": [1]}))

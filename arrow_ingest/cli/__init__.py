@@ -11,6 +11,7 @@ import click
 from arrow_ingest import __version__, environment
 from arrow_ingest.cli.exits import reported
 from arrow_ingest.errors import ArrowIngestError
+from arrow_ingest.privacy import keep_private, write_no_core
 
 COMMANDS = {
     "demo": ("arrow_ingest.demo.command", "Broker, producer and Dagster at work, until Ctrl-C."),
@@ -66,11 +67,16 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="arrow-ingest")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Arrow IPC record batches on Kafka to DuckLake tables, exactly once.
 
     Exit codes: 0 ok, 1 something was found, 2 wrong usage or settings, 3 unreachable or lane busy, 4 lane suspended.
     """
+    if ctx.invoked_subcommand == "demo":  # its servers may run as other users, and read what it writes
+        write_no_core()
+    else:
+        keep_private()
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple, Protocol, Self
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
@@ -162,6 +163,8 @@ class Committer:
         lane_lock: looked at before each transaction; None: the caller relies on the fence alone.
         session: to begin with; it is closed with the committer.
         threads: of a session of its own; more than the default only where DuckDB writes the rows itself.
+        opens: the lake, each time that a session of its own is needed.
+        waits: so many seconds, before it tries again.
     """
 
     def __init__(
@@ -171,10 +174,12 @@ class Committer:
         *,
         session: Lake | None = None,
         threads: int = CATALOG_THREADS,
+        opens: Callable[..., Lake] = open_lake,
+        waits: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._config = lake
         self._lane_lock = lane_lock
-        self._threads = threads
+        self._opens = partial(opens, lake, threads=threads)
+        self._waits = waits
         self._lake = session
         self._is_unanswered = False
 
@@ -228,7 +233,7 @@ class Committer:
             except BaseException:
                 self.close()
                 raise
-            time.sleep(pause)
+            self._waits(pause)
 
     def _attempt(self, change: Change, at: Callable[[Point], None]) -> _Landed:
         """One transaction."""
@@ -256,7 +261,7 @@ class Committer:
 
     def _session(self) -> Lake:
         if self._lake is None:
-            self._lake = open_lake(self._config, threads=self._threads)
+            self._lake = self._opens()
         return self._lake
 
 

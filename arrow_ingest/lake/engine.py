@@ -13,6 +13,9 @@ from arrow_ingest.lake.sql import literal
 MEMORY_LIMIT = "1GiB"
 """For the buffers of queries (`verify`, `sql`), which spill over it; a commit needs a few MB."""
 
+SPILL_LIMIT = "16GiB"
+"""On disk, per session. Without a limit DuckDB takes nine tenths of what is free, and the staged files find none."""
+
 CATALOG_THREADS = 1
 """For sessions that change the catalog only: a commit's small statements take half the CPU on one thread than on two,
 which wait for each other by spinning (87 against 168 ms a commit)."""
@@ -48,6 +51,7 @@ def connected(
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "memory_limit": MEMORY_LIMIT,
+            "max_temp_directory_size": SPILL_LIMIT,
             "threads": threads,
             # Of this session alone: DuckDB makes it when it spills, names its files alike everywhere, and removes it.
             "temp_directory": str(Path(tempfile.gettempdir()) / f"arrow-ingest-{uuid.uuid4()}"),

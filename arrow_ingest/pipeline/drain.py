@@ -15,6 +15,7 @@ from arrow_ingest.pipeline.culprits import widened
 from arrow_ingest.pipeline.lane_committer import commit_threads
 from arrow_ingest.pipeline.log_pass import LaneRun, LogPass
 from arrow_ingest.pipeline.start import begin, suspend_or_rebase
+from arrow_ingest.privacy import keep_private
 from arrow_ingest.values import Point, Receipt, Tally, ignore
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def drain(
         LaneFenced: another run took the lane over; nothing of the last micro-batch was committed.
         TransientError: broker or catalog failed; nothing was lost, the next run goes on from the stored offsets.
     """
+    keep_private()
     keep_freed_memory()
     lock = catalog_of(config.lake).lane_lock(config.name, lane, holder=run_id)
     with lock as lane_lock, Cluster(config.kafka) as cluster:
@@ -89,4 +91,5 @@ def _passes(lane_run: LaneRun) -> Iterator[Receipt | None]:
                 raise CommitConflict(f"the table changed {replans} times under this run") from finding
             log.info("staging again: %s", finding)
         except LaneSuspended as incident:
-            suspend_or_rebase(config, lane_run.lane, lane_run.cluster, incident, run_id=lane_run.run_id)
+            with open_lake(config.lake) as lake:
+                suspend_or_rebase(config, lane_run.lane, lake, lane_run.cluster, incident, run_id=lane_run.run_id)

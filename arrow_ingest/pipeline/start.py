@@ -10,7 +10,7 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.guard import check_log
 from arrow_ingest.lake import lanes
 from arrow_ingest.lake.schema import TablePlan, plan_for
-from arrow_ingest.lake.session import Lake, open_lake
+from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.tables import ensure, read_table_schema
 from arrow_ingest.pipeline.interventions import positions_to_rebase
 from arrow_ingest.values import LaneState, Position, TopicState, partitions_of_lane
@@ -61,23 +61,22 @@ def begin(config: PipelineConfig, lane: int, lake: Lake, cluster: Cluster, *, ru
 
 
 def suspend_or_rebase(
-    config: PipelineConfig, lane: int, cluster: Cluster, incident: LaneSuspended, *, run_id: str
+    config: PipelineConfig, lane: int, lake: Lake, cluster: Cluster, incident: LaneSuspended, *, run_id: str
 ) -> None:
     """Write an incident that a drain met into the lane's row, or go on in a new generation where the YAML says so.
 
     Raises:
         LaneSuspended: ``incident``, unless a new generation was begun.
     """
-    with open_lake(config.lake) as lake:
-        stored = lanes.read_lane(lake, config.name, lane)
-        if stored is None or stored.suspended is not None:
-            raise incident
-        incident = _identified(incident, stored, cluster)
-        if incident.reason is SuspendReason.TOPIC_RECREATED and config.on_topic_recreated == "new_generation":
-            _rebase(lake, config, stored, cluster.topic_state(), run_id=run_id)
-        else:
-            lanes.suspend(lake, stored, incident.reason, incident.detail)
-            raise incident
+    stored = lanes.read_lane(lake, config.name, lane)
+    if stored is None or stored.suspended is not None:
+        raise incident
+    incident = _identified(incident, stored, cluster)
+    if incident.reason is SuspendReason.TOPIC_RECREATED and config.on_topic_recreated == "new_generation":
+        _rebase(lake, config, stored, cluster.topic_state(), run_id=run_id)
+    else:
+        lanes.suspend(lake, stored, incident.reason, incident.detail)
+        raise incident
 
 
 def _create(lake: Lake, config: PipelineConfig, lane: int, cluster: Cluster, topic: TopicState) -> LaneState:

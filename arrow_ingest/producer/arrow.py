@@ -1,6 +1,6 @@
 """Record batches and tables in, acknowledged Arrow IPC messages on a topic out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -76,9 +76,9 @@ class ArrowProducer:
         self._compression = compression
         self._max_message_bytes = max_message_bytes
         limit = {"message.max.bytes": max_message_bytes + _RECORD_OVERHEAD_BYTES}
-        self._producer = Producer({**_DEFAULTS, **limit, **config})
         self._acknowledged = Acknowledged()
         self._failure: KafkaError | None = None
+        self._producer = Producer({**_DEFAULTS, **limit, **config})
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +162,7 @@ class ArrowProducer:
         Raises:
             DeliveryFailed: a message could not be delivered.
         """
-        self._producer.poll(timeout_seconds)
+        self._served(timeout_seconds, self._producer.poll)
         self._raise_failure()
 
     def flush(self) -> None:
@@ -171,7 +171,7 @@ class ArrowProducer:
         Raises:
             DeliveryFailed: a message could not be delivered.
         """
-        while self._producer.flush(_FLUSH_SECONDS):  # in short steps, so that Ctrl-C is heard
+        while self._served(_FLUSH_SECONDS, self._producer.flush):  # in short steps, so that Ctrl-C is heard
             pass
         self._raise_failure()
 
@@ -181,6 +181,20 @@ class ArrowProducer:
             return
         so_far = self._acknowledged
         self._acknowledged = Acknowledged(so_far.messages + 1, so_far.rows + rows, so_far.bytes + size)
+
+    def _served(self, seconds: float, serve: Callable[[float], int]) -> int:
+        """Take reports; what is left in the queue.
+
+        confluent-kafka raises a fatal error as it comes, and goes on to call our reports with the exception set.
+        """
+        try:
+            return serve(seconds)
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from error
+        except SystemError as error:
+            if not isinstance(fatal := error.__cause__, KafkaException):
+                raise
+            raise self._failed(fatal.args[0]) from fatal
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -4,23 +4,47 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from arrow_ingest.config import KafkaConfig, PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, ConfigError
+from arrow_ingest.errors import ArrowIngestError, ConfigError, DeliveryFailed
 from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.kafka.group_offsets import GroupOffsets
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.kafka import KafkaCluster, Login
 from arrow_ingest_tests.conftest import PROGRAMS, needed, new_topic
-from arrow_ingest_tests.lake_contents import PARTITIONS, ROWS, assert_holds_exactly, assert_verified, drained, pipeline
+from arrow_ingest_tests.lake_contents import (
+    PARTITIONS,
+    ROWS,
+    assert_holds_exactly,
+    assert_verified,
+    drained,
+    pipeline,
+    produce,
+)
 
 pytestmark = pytest.mark.stack
+
+
+AUTHORIZED = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS",
+}
+"""Whoever logs in may do what is granted, and nothing else. Brokers, and tests that need more, do not log in."""
 
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
     folder = tmp_path_factory.mktemp("secure")
-    with needed(lambda: KafkaCluster(folder, secure=True, programs=PROGRAMS)) as running:
+    with needed(lambda: KafkaCluster(folder, settings=AUTHORIZED, secure=True, programs=PROGRAMS)) as running:
         yield running
 
 
@@ -32,8 +56,20 @@ def login(secure: KafkaCluster) -> Login:
 
 @pytest.fixture
 def config(secure: KafkaCluster, login: Login, tmp_path: Path) -> PipelineConfig:
-    """A pipeline that logs in, over a topic that was made without."""
-    return with_login(pipeline(tmp_path, "unused:1", new_topic(secure.bootstrap_servers, PARTITIONS)), login)
+    """A pipeline that logs in and may read, over a topic that was made without."""
+    config = with_login(pipeline(tmp_path, "unused:1", new_topic(secure.bootstrap_servers, PARTITIONS)), login)
+    grant(secure, login, ResourceType.TOPIC, config.kafka.topic, AclOperation.READ)
+    grant(secure, login, ResourceType.GROUP, config.group, AclOperation.READ)
+    return config
+
+
+def grant(secure: KafkaCluster, login: Login, kind: ResourceType, name: str, operation: AclOperation) -> None:
+    """Let the one who logs in do something."""
+    who = f"User:{login.user}"
+    right = AclBinding(kind, name, ResourcePatternType.LITERAL, who, "*", operation, AclPermissionType.ALLOW)
+    admin = AdminClient({"bootstrap.servers": secure.bootstrap_servers})
+    for granted in admin.create_acls([right]).values():
+        granted.result(timeout=10)
 
 
 def with_login(
@@ -49,9 +85,31 @@ def with_login(
     return config.model_copy(update={"kafka": kafka})
 
 
-def test_rows_come_through_tls_and_a_scram_login(
-    config: PipelineConfig, login: Login, generator: EventGenerator
+def test_a_run_needs_to_read_its_topic_and_its_group_and_may_do_nothing_else(
+    config: PipelineConfig, secure: KafkaCluster, login: Login, generator: EventGenerator
 ) -> None:
+    open_to_all = KafkaConfig(topic=config.kafka.topic, bootstrap_servers=secure.bootstrap_servers)
+    produce(config.model_copy(update={"kafka": open_to_all}), generator, range(8))
+    drained(config)
+    assert_holds_exactly(config, generator, 8)
+    assert_verified(config)
+    with GroupOffsets(open_to_all, config.group) as offsets:
+        assert sum(offsets.read().values()) == 8
+    servers = {"bootstrap.servers": login.bootstrap_servers}
+    with (
+        pytest.raises(DeliveryFailed, match=r"(?i)authorization"),
+        ArrowProducer(config.kafka.topic, {**servers, **login.properties()}) as mine,
+    ):
+        mine.send(generator.batch(0, ROWS))
+    other = new_topic(secure.bootstrap_servers, PARTITIONS)
+    with pytest.raises(ArrowIngestError, match=r"(?i)author"):
+        drained(config.model_copy(update={"kafka": config.kafka.model_copy(update={"topic": other})}))
+
+
+def test_rows_come_through_tls_and_a_scram_login(
+    config: PipelineConfig, secure: KafkaCluster, login: Login, generator: EventGenerator
+) -> None:
+    grant(secure, login, ResourceType.TOPIC, config.kafka.topic, AclOperation.WRITE)
     servers = {"bootstrap.servers": login.bootstrap_servers}
     with ArrowProducer(config.kafka.topic, {**servers, **login.properties()}) as producer:
         for index in range(8):

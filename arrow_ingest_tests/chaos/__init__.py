@@ -1,0 +1,1 @@
+"""Many seeded faults, each with its outcome asserted: `make chaos-ci` runs a selection, `make chaos` many seeds."""
