@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -21,6 +22,7 @@ from pydantic import (
 
 from arrow_ingest.lake_address import CatalogAddress, DataPath, S3Config
 from arrow_ingest.maintenance_settings import Maintenance
+from arrow_ingest.message_policy import DeadLetters, EventTime
 from arrow_ingest.setting import CRON, SettingsModel, Text
 from arrow_ingest.table_shape import (
     ALL_METADATA_COLUMNS,
@@ -186,13 +188,6 @@ class Run(SettingsModel):
         return None if self.trigger == SENSOR else self.trigger
 
 
-class DeadLetters(SettingsModel):
-    """The budget: over it the lane suspends. Both bounds must be passed, so that one bad message never stops a lane."""
-
-    max_share: Annotated[float, Field(ge=0, le=1, description="Largest share of a run's messages.")] = 0.01
-    max_per_run: Annotated[int, Field(ge=0, description="A run may have this many whatever their share.")] = 100
-
-
 class Alerts(SettingsModel):
     """What is sent to the targets of ARROW_INGEST_ALERT_URLS, and where its links lead."""
 
@@ -265,8 +260,11 @@ class PipelineConfig(SettingsModel):
     kafka: Annotated[KafkaConfig, Field(description="Where the records come from.")]
     lake: Annotated[LakeConfig, Field(description="Where the rows go.")]
     start_from: Annotated[
-        Literal["earliest", "latest"] | datetime,
-        Field(description="earliest, latest or an ISO time with zone; counts at the first start only."),
+        Literal["earliest", "latest"] | datetime | dict[NonNegativeInt, NonNegativeInt],
+        Field(
+            description="earliest, latest, an ISO time with zone, or offsets by partition, as in {0: 1200, 3: 90} (the "
+            "others from their start); counts at the first start only."
+        ),
     ] = "earliest"
     columns: Annotated[
         dict[str, Literal["timestamptz"]],
@@ -309,9 +307,10 @@ class PipelineConfig(SettingsModel):
         Literal["suspend", "new_generation"],
         Field(description="suspend: stop and ask; new_generation: go on at the start of the new topic."),
     ] = "suspend"
-    dead_letters: Annotated[DeadLetters, Field(description="When too many dead letters suspend the lane.")] = (
-        DeadLetters()
-    )
+    dead_letters: Annotated[
+        DeadLetters, Field(description="How many dead letters are too many, and how long they stay.")
+    ] = DeadLetters()
+    event_time: Annotated[EventTime, Field(description="Rows of days that are early or late.")] = EventTime()
     alerts: Annotated[Alerts, Field(description="What is sent when something is wrong.")] = Alerts()
     limits: Annotated[Limits, Field(description="What an untrusted payload may claim.")] = Limits()
     parquet: Annotated[Parquet, Field(description="The Parquet files that are staged.")] = Parquet()
@@ -360,6 +359,7 @@ class PipelineConfig(SettingsModel):
     @model_validator(mode="after")
     def _values_are_not_times(self) -> Self:
         by = self.partition_by
+        self.event_time.check_fits(by)
         if by is None or by.unit != "value":
             return self
         if by.column.lower() in ALL_METADATA_COLUMNS:

@@ -13,6 +13,7 @@
     │   ├── LaneBusy                   another run holds the lane's lock
     │   ├── MaintenanceBusy            another maintenance of the lake is under way
     │   ├── LaneLockLost               the lane's lock was released under this run: another run may hold it
+    │   ├── Stopped                    asked to end before it was done; nothing was changed
     │   ├── CommitConflict             other transactions won every retry
     │   └── Replan                     the table changed under the micro-batch: stage it again from the log
     │       └── StagedTooLongAgo       the orphan guard could remove the staged files before the commit
@@ -27,6 +28,7 @@
     │   ├── LayoutMismatch             lanes in the lake differ from lanes in the YAML
     │   ├── LakeMismatch               the lake holds another pipeline's table, topic or partitioning
     │   ├── StageFailed                a staged file could not be written
+    │   ├── RebuildRefused             the log no longer gives what a table partition holds; nothing was changed
     │   ├── StatementRefused           DuckDB refused a statement: its text or its data are wrong
     │   └── LaneSuspended              the lane stops until an operator decides
     └── OutcomeUnknown                 the answer to COMMIT was lost: look the commit up, then decide
@@ -138,6 +140,10 @@ class LaneLockLost(TransientError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"a lock was lost, so nothing more is committed by this run: {detail}")
+
+
+class Stopped(TransientError):
+    """Asked to end before it was done: nothing was changed."""
 
 
 class CommitConflict(TransientError):
@@ -252,6 +258,19 @@ class StageFailed(TerminalError):
     def __init__(self, detail: str, culprits: Iterable[tuple[int, int]] = ()) -> None:
         super().__init__(f"staging failed: {detail}")
         self.culprits = tuple(culprits)
+
+
+class RebuildRefused(TerminalError):
+    """A table partition cannot be made anew from the log; it stays as it is.
+
+    Args:
+        key: of the table partition; None: a table without partitions.
+    """
+
+    def __init__(self, key: str | None, why: str) -> None:
+        super().__init__(f"{'the table' if key is None else f'table partition {key}'} was not rebuilt: {why}")
+        self.key = key
+        self.why = why
 
 
 class StatementRefused(TerminalError):

@@ -34,6 +34,7 @@ class Step(StrEnum):
     ROLL_UP = "roll_up"
     MERGE = "merge"
     REWRITE = "rewrite"
+    LETTERS = "letters"
     EXPIRE = "expire"
     CLEAN_UP = "clean_up"
     ORPHANS = "orphans"

@@ -123,6 +123,8 @@ class Reason(StrEnum):
     PARTITION_VALUE = "partition_value"
     CAST = "cast"
     STAGING = "staging"
+    OUT_OF_RANGE = "out_of_range"
+    LATE = "late"
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,18 +111,27 @@ def assert_verified(config: PipelineConfig) -> None:
 
 def crash_drain_command(config: PipelineConfig, *arguments: str) -> list[str]:
     """What starts `crash_drain` over a pipeline."""
-    settings = json.dumps(config.model_dump(mode="json", by_alias=True))
-    return [sys.executable, "-m", "arrow_ingest_tests.crash_drain", settings, *arguments]
+    return _command("crash_drain", config, *arguments)
 
 
 def drain_in_a_process(
     config: PipelineConfig, *arguments: str, timeout_seconds: float = 120
 ) -> "subprocess.CompletedProcess[str]":
     """Drain lane 0 in a process of its own, which may kill itself at a labelled point (see `crash_drain`)."""
-    return subprocess.run(
-        crash_drain_command(config, *arguments),
-        capture_output=True,
-        text=True,
-        timeout=timeout_seconds,
-        check=False,
-    )
+    return _run(crash_drain_command(config, *arguments), timeout_seconds)
+
+
+def repair_in_a_process(
+    config: PipelineConfig, *arguments: str, timeout_seconds: float = 120
+) -> "subprocess.CompletedProcess[str]":
+    """Replay or rebuild in a process of its own, which may kill itself at a labelled point (see `crash_repair`)."""
+    return _run(_command("crash_repair", config, *arguments), timeout_seconds)
+
+
+def _command(module: str, config: PipelineConfig, *arguments: str) -> list[str]:
+    settings = json.dumps(config.model_dump(mode="json", by_alias=True))
+    return [sys.executable, "-m", f"arrow_ingest_tests.{module}", settings, *arguments]
+
+
+def _run(command: list[str], timeout_seconds: float) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, check=False)

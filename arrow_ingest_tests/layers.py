@@ -13,7 +13,17 @@ PACKAGE = "arrow_ingest"
 MAX_LINES = 400
 
 BASE = frozenset(
-    {"errors", "values", "config", "table_shape", "lake_address", "maintenance_settings", "environment", "privacy"}
+    {
+        "errors",
+        "values",
+        "config",
+        "table_shape",
+        "lake_address",
+        "message_policy",
+        "maintenance_settings",
+        "environment",
+        "privacy",
+    }
 )
 ROOMS = BASE | {"kafka", "ipc", "lake"}
 
@@ -23,8 +33,11 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "setting": frozenset(),
     "table_shape": frozenset({"setting"}),
     "lake_address": frozenset({"setting"}),
+    "message_policy": frozenset({"setting", "table_shape"}),
     "maintenance_settings": frozenset({"setting"}),
-    "config": frozenset({"errors", "values", "setting", "table_shape", "lake_address", "maintenance_settings"}),
+    "config": frozenset(
+        {"errors", "values", "setting", "table_shape", "lake_address", "message_policy", "maintenance_settings"}
+    ),
     "environment": frozenset({"errors"}),
     "privacy": frozenset(),
     "kafka": BASE,

@@ -63,7 +63,8 @@ def test_the_first_look_tells_what_is_open_and_nothing_of_the_past(history: list
         ("lag", Level.WARN, False),
         ("freshness", Level.WARN, False),
         ("dead_letters", Level.ERROR, False),
-        ("dead_letters", Level.WARN, True),
+        ("dead_letters", Level.WARN, False),
+        ("schema_drift", Level.WARN, True),
         ("rows_accounted_for", Level.ERROR, True),
     ],
 )

@@ -95,6 +95,33 @@ def test_export_gives_every_payload_back_as_it_was_received(project: CliProject,
 def test_payloads_come_in_order_whatever_is_in_memory_at_once(project: CliProject, window_bytes: int) -> None:
     [config] = load_pipelines(project.folder)
     with open_lake(config.lake, read_only=True) as lake:
-        letters = stored_letters(lake, config.lake, Wanted())
+        letters = stored_letters(lake, config.name, config.lake, Wanted())
         found = [body.payload for _, body in bodies(lake, config.lake, letters, window_bytes=window_bytes)]
     assert tuple(found) == PAYLOADS
+
+
+def test_replay_tells_what_it_did_and_the_rest_expires(project: CliProject) -> None:
+    assert project.json("dead-letters replay", "--dry-run", exit_code=1)["still_dead"] == 3
+    [yaml] = project.folder.rglob("defs.yaml")
+    with_limit = yaml.read_text() + "  limits: {max_rows: 19}\n"
+    settings = yaml.read_text()
+    yaml.write_text(with_limit)
+    producer = Producer({"bootstrap.servers": load_pipelines(project.folder)[0].kafka.bootstrap_servers})
+    producer.produce(load_pipelines(project.folder)[0].kafka.topic, GOOD, partition=0)
+    assert producer.flush(10) == 0
+    project.run("drain")
+    yaml.write_text(settings)
+    shown = project.json("dead-letters replay", "--reason", "too_many_rows")
+    assert (shown["replayed"], shown["rows"], shown["replayed_by_reason"]) == (1, 20, {"too_many_rows": 1})
+    assert project.json("dead-letters replay", "--reason", "too_many_rows")["snapshot_id"] is None
+    text = project.run("dead-letters replay", exit_code=1).stdout
+    assert "0 dead letters became 0 rows" in text
+    assert "3 stay (are 1 no_value, 1 trailing_bytes, 1 truncated)" in text
+    assert len(project.json("dead-letters list")) == 3
+    assert [letter["became"] for letter in project.json("dead-letters list", "--all")].count("replayed") == 1
+    assert "dead_letters.keep_days" in project.run("dead-letters expire", exit_code=2).stderr
+    assert project.json("dead-letters expire", "--older-than-days", "0", "--dry-run")["letters"] == 3
+    assert project.json("dead-letters expire", "--older-than-days", "0")["letters"] == 3
+    assert project.json("dead-letters list") == []
+    [verified] = project.json("verify")
+    assert (verified["ok"], verified["messages"], verified["replayed"], verified["dead_letters"]) == (True, 5, 1, 3)

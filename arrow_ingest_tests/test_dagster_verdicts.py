@@ -105,8 +105,24 @@ def test_every_check_answers_once_and_a_healthy_pipeline_passes(config: Pipeline
             Severity.ERROR,
             "lane 0 is suspended (log_truncated): gone",
         ),
-        ({"commits": (entry(2, 5, 9, dead=1, rows=3),)}, Check.DEAD_LETTERS, Severity.WARN, "1 of 4 messages"),
-        ({"commits": (entry(2, 5, 9, dead=3, rows=1),)}, Check.DEAD_LETTERS, Severity.ERROR, "3 of 4 messages"),
+        (
+            {"unresolved": {"cast": 2, "framing": 1}},
+            Check.DEAD_LETTERS,
+            Severity.WARN,
+            "3 dead letters wait (2 cast, 1",
+        ),
+        (
+            {"commits": (entry(2, 5, 9, dead=1, rows=3),), "unresolved": {"cast": 1}},
+            Check.DEAD_LETTERS,
+            Severity.WARN,
+            "1 of the 4 messages",
+        ),
+        (
+            {"commits": (entry(2, 5, 9, dead=3, rows=1),), "unresolved": {"cast": 3}},
+            Check.DEAD_LETTERS,
+            Severity.ERROR,
+            "3 of the 4 messages",
+        ),
         (
             {"topic": TopicState("events", "topic-0", low={0: 0}, high={0: 10 + MAX_LAG_MESSAGES})},
             Check.LAG,
@@ -126,6 +142,14 @@ def test_one_fault_fails_one_check_and_says_what_it_is(
     assert list(verdicts) == [check]
     assert verdicts[check].severity == severity
     assert says in verdicts[check].says
+
+
+def test_dead_letters_that_were_replayed_are_no_fault_any_more(config: PipelineConfig) -> None:
+    read = (entry(1, 0, 5), entry(2, 5, 9, dead=1, rows=3))
+    replayed = replace(entry(3, 0, 0), kind=CommitKind.REPLAY, ranges=(), tally=Tally(messages=1, rows=1))
+    evidence = replace(HEALTHY, commits=(*read, replayed))
+    assert failed(config, evidence) == {}
+    assert evidence.tally.messages == 9
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the commit relies on in DuckDB and DuckLake, one fact a test: a version that changes one fails here by name."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -148,3 +149,28 @@ def test_days_are_pruned_by_time(lake: Lake, config: PipelineConfig) -> None:
     ((_, read),) = lake.execute(f"EXPLAIN ANALYZE SELECT x FROM lake.main.t WHERE {condition}")
     assert "Total Files Read: 1" in read
     assert lake.execute(f"SELECT x FROM lake.main.t WHERE {condition}") == [(1,)]
+
+
+def test_deleting_all_rows_of_files_drops_the_files_and_writes_none(lake: Lake, config: PipelineConfig) -> None:
+    """What a rebuild rests on: neither COMMIT nor ROLLBACK makes or deletes a file.
+
+    Also where some rows were deleted before; and rows that are added in the same transaction stay.
+    """
+    make(lake)
+    first = [write(config.lake, f"{DAY_FOLDER}/{name}.parquet", ts=[DAY] * 9, x=list(range(9))) for name in "ab"]
+    other = write(config.lake, "year=2026/month=11/day=5/c.parquet", ts=[DAY + timedelta(days=1)], x=[99])
+    add(lake, *first, other)
+    lake.execute("DELETE FROM lake.main.t WHERE filename = ? AND x < 3", [first[0]])
+    second = write(config.lake, f"{DAY_FOLDER}/d.parquet", x=[7])
+    files = set(Path(config.lake.data_path).rglob("*.parquet"))
+    for ends_well in (False, True):
+        with suppress(ZeroDivisionError), lake.transaction():
+            for file in first:
+                lake.execute("DELETE FROM lake.main.t WHERE filename = ?", [file])
+            add(lake, second)
+            assert ends_well or 1 / 0
+        assert set(Path(config.lake.data_path).rglob("*.parquet")) == files
+    assert lake.execute("SELECT x FROM lake.main.t ORDER BY x") == [(7,), (99,)]
+    listed = lake.execute("SELECT data_file, delete_file FROM ducklake_list_files('lake', 't')")
+    assert {file for file, _ in listed} == {second, other}
+    assert all(deletes is None for _, deletes in listed)

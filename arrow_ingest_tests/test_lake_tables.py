@@ -35,7 +35,8 @@ def config(tmp_path: Path) -> PipelineConfig:
 def test_first_start_makes_our_tables_and_the_dead_letters_but_not_the_table(config: PipelineConfig) -> None:
     with open_lake(config.lake) as lake:
         ensure(lake, config)
-        assert [name for (name,) in lake.execute(TABLES)] == ["commits", "events__dead_letters", "meta", "pipelines"]
+        found = [name for (name,) in lake.execute(TABLES)]
+        assert found == ["commits", "dead_letter_events", "events__dead_letters", "late_rows", "meta", "pipelines"]
         assert read_table_schema(lake, config.lake) is None
         assert commits_since(lake, "events", 0) == ()
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from arrow_ingest.lake import lanes
-from arrow_ingest.lake.accounting import check_rows, windows
+from arrow_ingest.lake.accounting import check_rows
+from arrow_ingest.lake.commit_offsets import CommitOffsets, windows
 from arrow_ingest.lake.findings import Code, Severity, VerifyReport
 from arrow_ingest.lake.ledger import commits_since
 from arrow_ingest.lake.session import open_lake
@@ -290,8 +291,8 @@ def test_a_log_that_is_not_what_the_lane_read_is_found(
 def test_the_size_of_windows_changes_no_answer(drained: Drained) -> None:
     drained.commit()
     entries = commits_since(drained.lake, "events", 0)
-    assert [len(window) for window in windows(entries, most_rows=250)] == [2, 1]
-    one_message = list(windows(entries, most_rows=1))
+    assert [len(window) for window in windows(entries, CommitOffsets(()), most_rows=250)] == [2, 1]
+    one_message = list(windows(entries, CommitOffsets(()), most_rows=1))
     assert {len(window) for window in one_message} == {1}
     parts = [(piece.commit, part) for window in one_message for piece in window for part in piece.ranges]
     assert all(part.count == 1 for _, part in parts)

@@ -19,6 +19,7 @@ from arrow_ingest.lake.maintenance.work import Place
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify
 from arrow_ingest.maintenance_settings import Step
+from arrow_ingest.message_policy import DeadLetters
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.drained_lake import ROWS, TABLE, Drained
 from arrow_ingest_tests.postgres_proxy import ADDS_FILES, Fault, PostgresProxy
@@ -45,7 +46,8 @@ with drained.lake, Committer(config.lake) as drained.committer:
 @contextmanager
 def few_commits(tmp_path: Path, catalog: str) -> Iterator[Drained]:
     """A lane of a few small commits, with something to do for every step."""
-    config = tidied(tmp_path, catalog, rotate_after=2, ledger={"volume_commits": 2})
+    config = tidied(tmp_path, catalog, rotate_after=2, ledger={"volume_commits": 2}, lock_wait_seconds=10)
+    config = config.model_copy(update={"dead_letters": DeadLetters(keep_days=1)})
     lane = Drained(tmp_path, config)
     with lane.lake, Committer(config.lake) as lane.committer:
         for number in range(4):
@@ -92,6 +94,7 @@ WRITES: Mapping[Step, bytes] = {
     Step.ROLL_UP: A_SNAPSHOT,
     Step.MERGE: A_SNAPSHOT,
     Step.REWRITE: ADDS_FILES,
+    Step.LETTERS: A_SNAPSHOT,
     Step.EXPIRE: b"DELETE FROM",
     Step.CLEAN_UP: b"DELETE FROM",
 }

@@ -79,8 +79,14 @@ class Change:
 
 Open = Mapping[Subject, Trouble]
 
-FOLLOWS_FROM_SUSPENSION = {("lag", Level.WARN), ("freshness", Level.WARN), ("dead_letters", Level.ERROR)}
-"""Failed checks that a suspended lane brings with it (over the budget of dead letters means suspended)."""
+FOLLOWS_FROM_SUSPENSION = {
+    ("lag", Level.WARN),
+    ("freshness", Level.WARN),
+    ("dead_letters", Level.WARN),
+    ("dead_letters", Level.ERROR),
+}
+"""Failed checks that a suspended lane brings with it (over the budget of dead letters means suspended). Those that
+still fail once it goes on are told then."""
 
 
 def diff(known: Open, observed: Iterable[Observation]) -> tuple[dict[Subject, Trouble], tuple[Change, ...]]:

@@ -25,7 +25,11 @@ COMMANDS = {
     "inspect": ("arrow_ingest.cli.inspection", "What would become of a payload, or of the topic's last messages."),
     "sql": ("arrow_ingest.cli.sql", "Query the lake, read-only."),
     "resume": ("arrow_ingest.cli.interventions", "Let a suspended lane go on where it stopped."),
-    "dead-letters": ("arrow_ingest.cli.dead_letters", "What could not become rows: list it, look at one, export it."),
+    "dead-letters": (
+        "arrow_ingest.cli.dead_letters",
+        "What could not become rows: list, show, export, replay, expire.",
+    ),
+    "rebuild": ("arrow_ingest.cli.rebuild", "Make days of a table anew from the log, with the same rows."),
     "rebase": ("arrow_ingest.cli.interventions", "Go on with a topic that was made again, as a new generation."),
     "lanes": ("arrow_ingest.cli.lanes", "Give the lake the number of lanes that the YAML says."),
     "maintain": ("arrow_ingest.cli.maintain", "Merge files, expire snapshots, clean up; say first with --dry-run."),

@@ -7,9 +7,6 @@ from arrow_ingest.cli.output import print_json, print_people
 from arrow_ingest.cli.runs import new_run_id
 from arrow_ingest.values import LaneState
 
-MARGIN_SECONDS = 60.0
-"""What a run may take for its last commit and publication, beyond `run.max_run_seconds`."""
-
 
 @click.group()
 def lanes() -> None:
@@ -33,14 +30,14 @@ def apply(options: Common, pipeline: str | None, wait_seconds: float | None, *, 
     alive are fenced: nothing is lost or repeated. Load the changed YAML in Dagster first, so that it starts no further
     run of the old layout.
     """
+    from arrow_ingest.pipeline.lane_locks import longest_run_seconds
     from arrow_ingest.pipeline.relayout import apply_lanes
 
     config = options.pipeline(pipeline)
-    longest = config.run.max_run_seconds + MARGIN_SECONDS
     before, after = apply_lanes(
         config,
         run_id=new_run_id(),
-        wait_seconds=longest if wait_seconds is None else wait_seconds,
+        wait_seconds=longest_run_seconds(config) if wait_seconds is None else wait_seconds,
         force=force,
     )
     if options.as_json:

@@ -15,18 +15,19 @@ from arrow_ingest.components.evidence import evidence_of
 from arrow_ingest.components.ledger_view import LedgerView, read_view
 from arrow_ingest.components.names import PARTITION_CHECKS, PIPELINE_CHECKS, Check, Names
 from arrow_ingest.components.table_spec import declared_partitions, partitions_def
-from arrow_ingest.components.verdicts import Verdict, pipeline_verdicts, rows_accounted_for, small_files
+from arrow_ingest.components.verdicts import Verdict, late_rows, pipeline_verdicts, rows_accounted_for, small_files
 from arrow_ingest.config import PipelineConfig
 
 DESCRIPTIONS = {
     Check.OFFSETS_CONTIGUOUS: "Offset ranges join up and end at the stored offsets; rows + dead letters = messages.",
     Check.NOT_SUSPENDED: "No lane waits for an operator.",
-    Check.DEAD_LETTERS: "No message became a dead letter; over the budget it is an error.",
+    Check.DEAD_LETTERS: "No dead letter waits for a replay or to be given up; over the budget it is an error.",
     Check.LAG: "The lake is not far behind the log.",
     Check.FRESHNESS: "What waits in the topic is being committed.",
     Check.SCHEMA_DRIFT: "Producers send the columns that the table already had.",
     Check.OUT_OF_RANGE_DAYS: "All rows lie in table partitions that Dagster knows.",
     Check.ROWS_ACCOUNTED_FOR: "Rows in the table partition = rows that the ledger put there.",
+    Check.LATE_ROWS: "No row came long after the table partition had ended.",
     Check.SMALL_FILES: "The table partition has few files that want merging, once its time is over.",
 }
 
@@ -52,7 +53,7 @@ def build_pipeline_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
 
 
 def build_partition_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
-    """The check of single table partitions: those that the run was launched for, all declared ones without any."""
+    """The checks of single table partitions: those that the run was launched for, all declared ones without any."""
     names = Names.of(config)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # partitioned checks; the badges' test pins what we rely on
@@ -85,4 +86,5 @@ def build_partition_checks(config: PipelineConfig) -> dg.AssetChecksDefinition:
 def partition_verdicts(config: PipelineConfig, view: LedgerView, value: str | None) -> Iterator[Verdict]:
     """The answer of every check that looks at one table partition."""
     yield rows_accounted_for(value, view.totals, view.table_rows)
+    yield late_rows(value, view.late)
     yield small_files(config, value, view.files, datetime.now(UTC))

@@ -12,7 +12,10 @@ def evaluation(table: dg.AssetKey, verdict: Verdict, target: Target | None) -> d
         asset_key=table,
         check_name=verdict.check.value,
         passed=verdict.passed,
-        metadata=dict(verdict.numbers),
+        metadata={
+            **verdict.numbers,
+            **{key: dg.MetadataValue.json(dict(counts)) for key, counts in verdict.listed.items()},
+        },
         target_materialization_data=target,
         severity=verdict.severity,
         description=verdict.says,

@@ -29,6 +29,7 @@ def evidence_of(config: PipelineConfig, view: LedgerView, shown_columns: frozens
         last_commit_at=view.newest.committed_at if view.newest else None,
         added_columns=tuple(added),
         refused=view.refused,
+        unresolved=view.unresolved,
         declared=declared_partitions(config, view.totals),
     )
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake import lanes, ledger
 from arrow_ingest.lake.catalog import catalog_of
+from arrow_ingest.lake.late_rows import late_since
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
 from arrow_ingest.lake.schema import TableSchema
 from arrow_ingest.lake.session import Lake, open_lake
-from arrow_ingest.lake.statistics import PartitionFiles, files_by_partition, refused_messages
+from arrow_ingest.lake.statistics import PartitionFiles, files_by_partition, refused_messages, unresolved_letters
 from arrow_ingest.lake.tables import read_table_schema
 from arrow_ingest.values import LaneState
 
@@ -24,6 +25,8 @@ class LedgerView:
         totals: what the ledger holds per table partition.
         files: what the table's files hold per table partition, by the catalog's statistics.
         refused: messages of these commits that the schema policy refused.
+        late: rows of these commits that came late, by table partition.
+        unresolved: dead letters that were neither replayed nor given up, of all commits, by reason.
     """
 
     since: int = 0
@@ -34,6 +37,8 @@ class LedgerView:
     files: Mapping[str | None, PartitionFiles] = field(default_factory=dict)
     schema: TableSchema | None = None
     refused: int = 0
+    late: Mapping[str, int] = field(default_factory=dict)
+    unresolved: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def table_rows(self) -> dict[str | None, int]:
@@ -76,4 +81,6 @@ def _read(lake: Lake, config: PipelineConfig, since: int) -> LedgerView:
         ),
         schema=read_table_schema(lake, config.lake),
         refused=refused_messages(lake, config.lake, since) if any(commit.tally.dead for commit in commits) else 0,
+        late=late_since(lake, config.name, since),
+        unresolved=unresolved_letters(lake, config.name, config.lake),
     )

@@ -37,10 +37,11 @@ class Check(StrEnum):
     SCHEMA_DRIFT = "schema_drift"
     OUT_OF_RANGE_DAYS = "out_of_range_days"
     ROWS_ACCOUNTED_FOR = "rows_accounted_for"
+    LATE_ROWS = "late_rows"
     SMALL_FILES = "small_files"
 
 
-PARTITION_CHECKS = (Check.ROWS_ACCOUNTED_FOR, Check.SMALL_FILES)
+PARTITION_CHECKS = (Check.ROWS_ACCOUNTED_FOR, Check.LATE_ROWS, Check.SMALL_FILES)
 """The checks that look at one table partition."""
 
 PIPELINE_CHECKS = tuple(check for check in Check if check not in PARTITION_CHECKS)
@@ -66,6 +67,10 @@ class Names:
     checks_op: str
     partition_checks_op: str
     table_partitions: str
+    replay_op: str
+    replay_job: str
+    rebuild_op: str
+    rebuild_job: str
 
     @classmethod
     def of(cls, config: PipelineConfig) -> "Names":
@@ -87,6 +92,10 @@ class Names:
             checks_op=f"check_{name}",
             partition_checks_op=f"check_partitions_{name}",
             table_partitions=f"table_partitions_{name}",
+            replay_op=f"replay_{name}",
+            replay_job=f"replay_dead_letters_{name}",
+            rebuild_op=f"rebuild_partitions_{name}",
+            rebuild_job=f"rebuild_{name}",
         )
 
     def run_tags(self, lane: int) -> dict[str, str]:

@@ -12,6 +12,8 @@ from arrow_ingest.components.maintenance_asset import (
     build_maintenance_schedule,
 )
 from arrow_ingest.components.names import PIPELINE_TAG, Names
+from arrow_ingest.components.rebuild_job import build_rebuild_job
+from arrow_ingest.components.replay_job import build_replay_job
 from arrow_ingest.components.table_asset import build_table_asset
 from arrow_ingest.components.table_spec import topic_spec
 from arrow_ingest.config import PipelineConfig
@@ -40,7 +42,7 @@ def pipeline_definitions(config: PipelineConfig) -> dg.Definitions:
     return dg.Definitions(
         assets=[topic_spec(config), build_table_asset(config), build_maintenance_asset(config)],
         asset_checks=[build_pipeline_checks(config), build_partition_checks(config)],
-        jobs=[drain_job, build_maintenance_job(config)],
+        jobs=[drain_job, build_maintenance_job(config), build_rebuild_job(config), build_replay_job(config)],
         schedules=[
             *([build_drain_schedule(config)] if config.run.cron else []),
             *([build_maintenance_schedule(config)] if config.maintenance.schedule else []),

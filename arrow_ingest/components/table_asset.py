@@ -11,6 +11,7 @@ import dagster as dg
 from arrow_ingest.components.background import BackgroundDrain
 from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, LAYOUT, Names
 from arrow_ingest.components.publisher import Publisher
+from arrow_ingest.components.rebuilding import REBUILD, REBUILD_SAYS, rebuild_requested
 from arrow_ingest.components.run_log import lines_on_stderr
 from arrow_ingest.components.runs import Assignment, assignment, requested_partitions
 from arrow_ingest.components.table_spec import table_spec
@@ -29,11 +30,19 @@ def build_table_asset(config: PipelineConfig) -> dg.AssetsDefinition:
     """
     names = Names.of(config)
 
-    @dg.multi_asset(name=names.op, specs=[table_spec(config)], backfill_policy=dg.BackfillPolicy.single_run())
+    @dg.multi_asset(
+        name=names.op,
+        specs=[table_spec(config)],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        config_schema={REBUILD: dg.Field(bool, default_value=False, description=REBUILD_SAYS)},
+    )
     def micro_batch(context: dg.AssetExecutionContext) -> Iterator[Never]:
         try:
             with lines_on_stderr():
-                _drain_and_publish(config, context)
+                if context.op_execution_context.op_config[REBUILD]:
+                    rebuild_requested(config, context)
+                else:
+                    _drain_and_publish(config, context)
         except LaneSuspended as incident:
             context.instance.add_run_tags(context.run.run_id, {LANE_STATE_TAG: incident.reason.value})
             raise _suspended(config, incident) from incident

@@ -10,7 +10,7 @@ import dagster as dg
 from arrow_ingest.components.names import Names
 from arrow_ingest.config import PipelineConfig
 
-SHAPING = {"columns", "on_cast_error", "partition_by", "schema_policy", "metadata_columns"}
+SHAPING = {"columns", "on_cast_error", "partition_by", "schema_policy", "metadata_columns", "event_time"}
 """Settings that decide what a message becomes; a change of them is a new code version."""
 
 

@@ -14,7 +14,7 @@ from arrow_ingest.lake.maintenance.merge_policy import is_newest
 from arrow_ingest.lake.statistics import PartitionFiles
 from arrow_ingest.lake.time_partitions import start_of_key
 from arrow_ingest.pipeline.policy import is_over_budget
-from arrow_ingest.values import LaneState, Tally, TopicState
+from arrow_ingest.values import CommitKind, LaneState, Tally, TopicState
 
 MAX_LAG_MESSAGES = 1_000
 """Lag that is normal between two commits: about one micro-batch of the default size for each of 8 partitions."""
@@ -28,6 +28,7 @@ class Verdict:
     """One check's answer.
 
     Args:
+        listed: counts of what has names of its own, such as days; by a key each.
         partition: the table partition that it is about; None: the pipeline, or a table without partitions.
         is_about_window: it speaks of what happened since the last publication, not of how things stand now. Dagster
             keeps one row per run and check, so such a failure stands until the run ends.
@@ -38,6 +39,7 @@ class Verdict:
     says: str
     severity: Severity = Severity.ERROR
     numbers: Mapping[str, int | float | str] = field(default_factory=dict)
+    listed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     partition: str | None = None
     is_about_window: bool = False
 
@@ -53,6 +55,7 @@ class Evidence:
         added_columns: columns that the table has and the last publication did not show.
         refused: dead letters of these commits that the schema policy refused.
         declared: the table partitions that Dagster knows.
+        unresolved: dead letters of all commits that were neither replayed nor given up, by reason.
     """
 
     now: datetime
@@ -63,18 +66,20 @@ class Evidence:
     added_columns: tuple[str, ...]
     refused: int
     declared: AbstractSet[str | None]
+    unresolved: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def tally(self) -> Tally:
-        """Messages and rows of the commits together."""
-        return sum((commit.tally for commit in self.commits), Tally())
+        """Messages that these commits read, and their rows; what a replay brought back was read before."""
+        read = (commit.tally for commit in self.commits if commit.kind is not CommitKind.REPLAY)
+        return sum(read, Tally())
 
 
 def pipeline_verdicts(config: PipelineConfig, evidence: Evidence) -> Iterator[Verdict]:
     """The answer of every check that looks at the pipeline as a whole."""
     yield offsets_contiguous(evidence.commits, evidence.lanes)
     yield not_suspended(evidence.lanes)
-    yield dead_letters(config, evidence.tally)
+    yield dead_letters(config, evidence.tally, evidence.unresolved)
     yield lag(evidence.topic, evidence.lanes)
     yield freshness(evidence)
     yield schema_drift(evidence.added_columns, evidence.refused)
@@ -110,16 +115,24 @@ def not_suspended(lanes: Iterable[LaneState]) -> Verdict:
     )
 
 
-def dead_letters(config: PipelineConfig, tally: Tally) -> Verdict:
-    """No message became a dead letter; over the budget it is an error."""
+def dead_letters(config: PipelineConfig, tally: Tally, unresolved: Mapping[str, int]) -> Verdict:
+    """No dead letter waits for a replay or to be given up; an error if the window's are over the budget.
+
+    Args:
+        tally: of the window.
+        unresolved: of all times, by reason.
+    """
     share = tally.dead / tally.messages if tally.messages else 0.0
+    waiting = sum(unresolved.values())
+    listed = ", ".join(f"{count} {reason}" for reason, count in sorted(unresolved.items()))
+    window = f"{tally.dead} of the {tally.messages} messages since the last publication"
     return Verdict(
         Check.DEAD_LETTERS,
-        tally.dead == 0,
-        f"{tally.dead} of {tally.messages} messages are dead letters",
+        waiting == 0,
+        f"{waiting} dead letters wait ({listed}), {window}" if waiting else "no dead letter waits",
         Severity.ERROR if is_over_budget(config.dead_letters, tally) else Severity.WARN,
-        numbers={"dead_letters": tally.dead, "dead_letter_share": share},
-        is_about_window=True,
+        numbers={"dead_letters": tally.dead, "dead_letter_share": share, "unresolved": waiting},
+        listed={"by_reason": dict(unresolved)} if waiting else {},
     )
 
 
@@ -185,6 +198,7 @@ def out_of_range_days(commits: Iterable[LedgerEntry], declared: AbstractSet[str 
         f"outside the declared partitions: {listed}" if rows else "all rows lie in declared partitions",
         Severity.WARN,
         numbers={"rows_out_of_range": sum(rows.values()), "days_out_of_range": len(rows)},
+        listed={"rows_by_day": rows} if rows else {},
         is_about_window=True,
     )
 
@@ -200,6 +214,24 @@ def rows_accounted_for(
         f"{found} rows in the table, {expected} in the ledger",
         numbers={"rows_in_table": found, "rows_in_ledger": expected},
         partition=value,
+    )
+
+
+def late_rows(value: str | None, late: Mapping[str, int]) -> Verdict:
+    """No row came long after the table partition had ended: what was computed from it is still true.
+
+    Args:
+        late: rows that came late, by table partition.
+    """
+    rows = late.get(value, 0) if value is not None else 0
+    return Verdict(
+        Check.LATE_ROWS,
+        rows == 0,
+        f"{rows} rows came late, and the partition was materialised again" if rows else "no row came late",
+        Severity.WARN,
+        numbers={"late_rows": rows},
+        partition=value,
+        is_about_window=True,
     )
 
 

@@ -1,8 +1,9 @@
 """The ledger's commits in, findings out: does the table hold what they say, each row once?
 
 Rows are matched to commits by what names them for ever: generation, partition, offset, row. Compaction, sorting and
-rewriting of files change nothing of that. Only these columns are read, a window of commits at a time; a commit that is
-larger than a window, as the sum of a rolled-up ledger is, is looked at piece by piece.
+rewriting of files change nothing of that, nor does a rebuild. Rows of a dead letter that was replayed are the replay's,
+not those of the commit that read it (`commit_offsets`). Only these columns are read, a window of commits at a time; a
+commit that is larger than a window, as the sum of a rolled-up ledger is, is looked at piece by piece.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,13 +12,15 @@ from dataclasses import dataclass, replace
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.errors import CatalogUnavailable, StatementRefused
 from arrow_ingest.lake import removals
+from arrow_ingest.lake.commit_offsets import CommitOffsets, Piece, named, windows
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.findings import Code, Finding
 from arrow_ingest.lake.ledger import LedgerEntry
+from arrow_ingest.lake.letter_events import Span
 from arrow_ingest.lake.removals import Removal, RemovedRows
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
-from arrow_ingest.values import OffsetRange
+from arrow_ingest.values import CommitKind, OffsetRange
 
 WINDOW_ROWS = 5_000_000
 """Rows that are counted at once: their identities and groups fit into the session's memory."""
@@ -44,12 +47,18 @@ GROUP BY commit
 """
 
 _LETTERS = """
-WITH {ranges}
-SELECT commit, count(*), count(DISTINCT (l."partition", l."offset"))
-FROM {letters} l JOIN ranges r ON l.generation = r.generation AND l."partition" = r.part
-WHERE l."offset" >= r.start AND l."offset" < r.stop
+WITH {ranges}, held AS (
+    SELECT generation, "partition" AS part, "offset" AS position FROM {letters}
+), resolved AS (
+    SELECT unnest($resolved_generations) AS generation, unnest($resolved_partitions) AS part,
+           unnest($resolved_offsets) AS position
+), letters AS (FROM held UNION ALL (FROM resolved ANTI JOIN held USING (generation, part, position)))
+SELECT commit, count(*), count(DISTINCT (l.part, l.position))
+FROM letters l JOIN ranges r USING (generation, part)
+WHERE l.position >= r.start AND l.position < r.stop
 GROUP BY commit
 """
+"""Letters with an event count although their payload may be gone by now."""
 
 _DELETED = """
 WITH {ranges}, gone AS (
@@ -98,94 +107,59 @@ class Found:
         return Found(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Offsets of a commit, by its index; ``rows`` is about how many rows and letters they have."""
-
-    commit: int
-    generation: int
-    ranges: tuple[OffsetRange, ...]
-    rows: int
-    is_last: bool
-
-
 def check_rows(
     lake: Lake,
     table: LakeConfig,
     commits: Sequence[LedgerEntry],
+    spans: Sequence[Span] = (),
     *,
     has_table: bool,
     window_rows: int = WINDOW_ROWS,
 ) -> Iterator[Finding]:
-    """Compare commits with the table and its dead letters, about ``window_rows`` rows at a time."""
+    """Compare commits with the table and its dead letters, about ``window_rows`` rows at a time.
+
+    Args:
+        spans: what became of the pipeline's dead letters.
+    """
+    offsets = CommitOffsets(spans)
     short: list[tuple[LedgerEntry, int]] = []
     seen: dict[int, Found] = {}
     checked = 0
-    for window in windows(commits, window_rows):
-        for index, found in _found(lake, table, window, has_table=has_table).items():
+    for window in windows(commits, offsets, window_rows):
+        for index, found in _found(lake, table, window, offsets, has_table=has_table).items():
             seen[index] = seen.get(index, Found()) + found
         done = window[-1].commit + window[-1].is_last
         for index in range(checked, done):
             commit, here = commits[index], seen.pop(index, Found())
-            yield from check_commit(commit, here)
+            yield from check_commit(commit, here, offsets=offsets.count(commit))
             if here.rows < commit.tally.rows:
                 short.append((commit, commit.tally.rows - here.rows))
         checked = done
     if short:
-        yield from _explain(lake, table, short, has_table=has_table)
+        yield from _explain(lake, table, short, offsets, has_table=has_table)
 
 
 def check_foreign_rows(lake: Lake, table: LakeConfig, commits: Sequence[LedgerEntry]) -> Iterator[Finding]:
     """Rows that lie in no commit of the ledger: somebody else added them."""
     text = _FOREIGN.format(ranges=_RANGES, table=in_lake(table.schema_name, table.table))
     whole = [Piece(index, commit.generation, commit.ranges, 0, is_last=True) for index, commit in enumerate(commits)]
-    foreign = dict(lake.execute(text, _ranges_of(whole)))
+    foreign = dict(lake.execute(text, named(whole)))
     for snapshot, rows in foreign.items():
         yield Finding(Code.ROWS_ADDED, f"{rows} rows of no commit came with {_snapshots(lake, [snapshot])}")
 
 
-def windows(commits: Sequence[LedgerEntry], most_rows: int) -> Iterator[list[Piece]]:
-    """Commits in their order, in lists of about ``most_rows`` rows and letters at most, or of one message."""
-    window: list[Piece] = []
-    size = 0
-    for index, commit in enumerate(commits):
-        for piece in pieces(index, commit, most_rows):
-            if window and size + piece.rows > most_rows:
-                yield window
-                window, size = [], 0
-            window.append(piece)
-            size += piece.rows
-    if window:
-        yield window
+def check_commit(commit: LedgerEntry, found: Found, *, offsets: int) -> Iterator[Finding]:
+    """Compare one commit's tally with what was found; rows that are missing are left to be explained.
 
-
-def pieces(index: int, commit: LedgerEntry, most_rows: int) -> Iterator[Piece]:
-    """A commit's offsets in as many pieces as hold about ``most_rows`` of its rows each; at least one piece."""
-    size = commit.tally.rows + commit.tally.dead
-    longest = max((part.count for part in commit.ranges), default=1)
-    parts = max(1, min(-(-size // max(1, most_rows)), longest))
-    for number in range(parts):
-        cut = (
-            OffsetRange(
-                part.partition,
-                part.start + part.count * number // parts,
-                part.start + part.count * (number + 1) // parts,
-            )
-            for part in commit.ranges
-        )
-        ranges = tuple(part for part in cut if part.count)
-        yield Piece(index, commit.generation, ranges, -(-size // parts), is_last=number == parts - 1)
-
-
-def check_commit(commit: LedgerEntry, found: Found) -> Iterator[Finding]:
-    """Compare one commit's tally with what was found; rows that are missing are left to be explained."""
+    Args:
+        offsets: how many it read.
+    """
     tally, where = commit.tally, f"commit {commit.commit_id} (snapshot {commit.snapshot_id})"
-    offsets = sum(part.count for part in commit.ranges)
     if tally.messages > offsets:
         yield Finding(Code.MESSAGES_MISCOUNTED, f"{where}: {tally.messages} messages in {offsets} offsets")
     if found.duplicates:
         yield Finding(Code.DUPLICATE_ROWS, f"{where}: {found.duplicates} rows are there twice")
-    if found.dead_and_alive:
+    if found.dead_and_alive and commit.kind is not CommitKind.REPLAY:
         yield Finding(Code.DEAD_AND_ALIVE, f"{where}: {found.dead_and_alive} messages have rows and a dead letter")
     if (found.dead, found.dead_duplicates) != (tally.dead, 0):
         seen = f"{found.dead} dead letters and {found.dead_duplicates} duplicates"
@@ -200,39 +174,43 @@ def check_commit(commit: LedgerEntry, found: Found) -> Iterator[Finding]:
             yield Finding(Code.ROW_NUMBERS, f"{where}: {found.misnumbered} messages' rows are not numbered from 0 on")
 
 
-def _found(lake: Lake, table: LakeConfig, window: Sequence[Piece], *, has_table: bool) -> dict[int, Found]:
+def _found(
+    lake: Lake, table: LakeConfig, window: Sequence[Piece], offsets: CommitOffsets, *, has_table: bool
+) -> dict[int, Found]:
     """What is there of each piece of a window, by the index of its commit."""
-    named = _ranges_of(window)
-    if not named["starts"]:
-        return {}
     texts = {
         "ranges": _RANGES,
         "table": in_lake(table.schema_name, table.table),
         "letters": in_lake(table.schema_name, dead_letter_table(table.table)),
     }
-    bounds = {"first": min(named["starts"]), "stop": max(named["stops"])}
     found: dict[int, Found] = {}
-    if has_table:
-        for index, *counts in lake.execute(_MESSAGES.format(**texts), {**named, **bounds}):
+    alive = named([offsets.alive(piece) for piece in window])
+    if has_table and alive["starts"]:
+        bounds = {"first": min(alive["starts"]), "stop": max(alive["stops"])}
+        for index, *counts in lake.execute(_MESSAGES.format(**texts), {**alive, **bounds}):
             found[index] = Found(*counts)
-    for index, letters, messages in lake.execute(_LETTERS.format(**texts), named):
-        found[index] = replace(found.get(index, Found()), dead=messages, dead_duplicates=letters - messages)
+    read = named([piece for piece in window if not piece.is_replay])
+    if read["starts"]:
+        for index, letters, messages in lake.execute(_LETTERS.format(**texts), {**read, **offsets.resolved()}):
+            found[index] = replace(found.get(index, Found()), dead=messages, dead_duplicates=letters - messages)
     return found
 
 
 def _explain(
-    lake: Lake, table: LakeConfig, short: Sequence[tuple[LedgerEntry, int]], *, has_table: bool
+    lake: Lake, table: LakeConfig, short: Sequence[tuple[LedgerEntry, int]], offsets: CommitOffsets, *, has_table: bool
 ) -> Iterator[Finding]:
     """Rows that somebody deleted, by the snapshots that say so, or said so before they expired; others are lost."""
     commits = [commit for commit, _ in short]
     noted = removals.read(lake, commits[0].pipeline)
     known = {removal.snapshot_id for removal in noted}
     [(oldest, newest)] = lake.execute("SELECT min(snapshot_id), max(snapshot_id) FROM ducklake_snapshots(?)", [LAKE])
-    living = deleted(lake, table, commits, oldest, newest) if has_table else ()
+    living = deleted(lake, table, commits, offsets, oldest=oldest, newest=newest) if has_table else ()
     for commit, missing in short:
         where = f"commit {commit.commit_id} (snapshot {commit.snapshot_id})"
-        by_snapshot = {item.snapshot_id: item.rows_of(commit) for item in living if item.snapshot_id not in known}
-        by_noted = {item: item.rows_of(commit) for item in noted}
+        by_snapshot = {
+            item.snapshot_id: offsets.removed(item, commit) for item in living if item.snapshot_id not in known
+        }
+        by_noted = {item: offsets.removed(item, commit) for item in noted}
         whom = [str(item) for item, rows in by_noted.items() if rows]
         if ids := [number for number, rows in by_snapshot.items() if rows]:
             whom.append(_snapshots(lake, ids))
@@ -244,14 +222,20 @@ def _explain(
 
 
 def deleted(
-    lake: Lake, table: LakeConfig, commits: Sequence[LedgerEntry], oldest: int, newest: int
+    lake: Lake,
+    table: LakeConfig,
+    commits: Sequence[LedgerEntry],
+    offsets: CommitOffsets,
+    *,
+    oldest: int,
+    newest: int,
 ) -> tuple[Removal, ...]:
     """Rows of commits that these snapshots say were deleted, and that are not there; none, where nobody can say."""
-    named = {"schema": table.schema_name, "table": table.table, "oldest": oldest, "newest": newest}
+    bounds = {"schema": table.schema_name, "table": table.table, "oldest": oldest, "newest": newest}
     text = _DELETED.format(ranges=_RANGES, lake=LAKE, table=in_lake(table.schema_name, table.table))
-    whole = [Piece(index, commit.generation, commit.ranges, 0, is_last=True) for index, commit in enumerate(commits)]
+    alive = [offsets.alive(piece) for index, commit in enumerate(commits) for piece in offsets.pieces(index, commit, 0)]
     try:
-        found = lake.execute(text, {**_ranges_of(whole), **named})
+        found = lake.execute(text, {**named(alive), **bounds})
     except (StatementRefused, CatalogUnavailable):
         return ()  # the files that held the deleted rows may be cleaned up already
     by_snapshot: dict[int, list[RemovedRows]] = {}
@@ -268,15 +252,3 @@ def _snapshots(lake: Lake, ids: Iterable[int]) -> str:
         [LAKE, list(ids)],
     )
     return ", ".join(f"snapshot {number} ({author}, {at:%Y-%m-%d %H:%M} UTC)" for number, author, at in found)
-
-
-def _ranges_of(window: Sequence[Piece]) -> dict[str, list[int]]:
-    """The parameters of `_RANGES`: one element per piece and partition."""
-    parts = [(piece.commit, piece.generation, part) for piece in window for part in piece.ranges]
-    return {
-        "commits": [index for index, _, _ in parts],
-        "generations": [generation for _, generation, _ in parts],
-        "partitions": [part.partition for _, _, part in parts],
-        "starts": [part.start for _, _, part in parts],
-        "stops": [part.stop for _, _, part in parts],
-    }

@@ -1,19 +1,20 @@
-"""A micro-batch in, one snapshot out: the transaction that holds rows, dead letters and offsets together.
+"""A change in, one snapshot out: of a micro-batch the transaction that holds rows, dead letters and offsets together.
 
-It fences the lane's row, changes the table if need be, adds the rows and appends to the ledger. Staged files are there
-already: such a transaction is short and makes no file of its own, so no rollback can delete one that a lost COMMIT had
-made part of a snapshot (FACTS). After any failure a new connection looks the commit up in the ledger: only what is not
-there is tried again, with the same ``commit_id``, and the fence lets one of several attempts through.
+It fences the lane's row, changes the table if need be, adds the rows and appends to the ledger; `replay_commit` and
+`rebuild_commit` are changes of other kinds. Staged files are there already: such a transaction is short and makes no
+file of its own, so no rollback can delete one that a lost COMMIT had made part of a snapshot (FACTS). After any failure
+a new connection looks the commit up in the ledger: only what is not there is tried again, with the same ``commit_id``,
+and the fence lets one of several attempts through.
 """
 
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import (
@@ -24,7 +25,7 @@ from arrow_ingest.errors import (
     Replan,
     StagedTooLongAgo,
 )
-from arrow_ingest.lake import ledger
+from arrow_ingest.lake import late_rows, ledger
 from arrow_ingest.lake.catalog import LaneLock
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.engine import CATALOG_THREADS
@@ -57,6 +58,30 @@ RETRY_SECONDS = 60.0
 """No attempt begins later than this after the first one."""
 
 
+class Change(Protocol):
+    """What one transaction does, as often as it has to be tried."""
+
+    @property
+    def commit_id(self) -> str:
+        """Kept over all attempts; names the change in the ledger."""
+        ...
+
+    @property
+    def staged_at(self) -> datetime | None:
+        """When the oldest of its files was begun; None: it has none."""
+        ...
+
+    def write(self, lake: Lake, committed_at: datetime, at: Callable[[Point], None]) -> tuple[TouchedPartition, ...]:
+        """All that the transaction does, its ledger row included; what it adds to which table partition.
+
+        Raises:
+            LaneFenced, Replan: what it was made from is no longer so.
+            StageFailed: the catalog refuses a file.
+            CommitConflict, CatalogUnavailable: the transaction is lost.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
     """What one transaction commits.
@@ -66,6 +91,7 @@ class MicroBatch:
         before: the lane's row that the batch was read from; the fence.
         after: the row as the commit leaves it.
         plan: what the rows were conformed to.
+        late: rows that came late, by table partition.
     """
 
     commit_id: str
@@ -81,12 +107,28 @@ class MicroBatch:
     kind: CommitKind = CommitKind.INGEST
     bytes_received: int = 0
     copies: Copies = field(default_factory=Copies)
+    late: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def staged_at(self) -> datetime | None:
         """When the oldest of its files was begun."""
         letters = None if self.dead_letter_file is None else self.dead_letter_file.staged_at
         return min((at for at in (self.rows.staged_at, letters) if at is not None), default=None)
+
+    def write(self, lake: Lake, committed_at: datetime, at: Callable[[Point], None]) -> tuple[TouchedPartition, ...]:
+        """Fence, schema, rows, dead letters, ledger. The fence comes first, so that nothing rests on a stale row."""
+        move_lane(lake, self.before, self.after)
+        at(Point.FENCED)
+        apply_plan(lake, self.config, self.plan)
+        touched = self.rows.add_to(lake, self.config.lake)
+        if self.dead_letter_file is not None:
+            letters = dead_letter_table(self.config.lake.table)
+            add_files(lake, self.config.lake.schema_name, letters, [self.dead_letter_file])
+        at(Point.FILES_ADDED)
+        append_to_history(lake, _ledger_row(self, touched, committed_at))
+        late_rows.append(lake, self.config.name, self.commit_id, self.late)
+        at(Point.LEDGER_WRITTEN)
+        return touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +155,7 @@ class _Landed(NamedTuple):
 
 
 class Committer:
-    """Commits micro-batches over one session, which it opens on the first commit and again after any error.
+    """Commits changes over one session, which it opens on the first commit and again after any error.
 
     A session costs what a dozen commits do: whoever has one hands it over.
 
@@ -154,14 +196,14 @@ class Committer:
             self._lake = None
 
     def commit(
-        self, batch: MicroBatch, *, at: Callable[[Point], None] = ignore, stale_after: timedelta = STALE_AFTER
+        self, change: Change, *, at: Callable[[Point], None] = ignore, stale_after: timedelta = STALE_AFTER
     ) -> Committed:
-        """Make the micro-batch one snapshot, once, however often it has to be tried.
+        """Make the change one snapshot, once, however often it has to be tried.
 
         Raises:
-            LaneFenced: the lane's row is not ``batch.before``; nothing was committed.
+            LaneFenced: a lane's row is not what the change was made from; nothing was committed.
             LaneLockLost: another run may have the lane; nothing was committed.
-            Replan: the table is not ``batch.plan.base``; nothing was committed, stage again from the log.
+            Replan: the table is not what it was made for; nothing was committed, stage again.
             StagedTooLongAgo: the same, because of the files' age.
             StageFailed: the catalog refuses a file; nothing was committed.
             CommitConflict, CatalogUnavailable: every attempt failed; nothing was committed.
@@ -173,12 +215,12 @@ class Committer:
         while True:
             attempt += 1
             try:
-                row = self._landed(batch) if attempt > 1 else None
+                row = self._landed(change) if attempt > 1 else None
                 if row is None:
-                    check_age(batch.staged_at, datetime.now(UTC), stale_after)
+                    check_age(change.staged_at, datetime.now(UTC), stale_after)
                     if self._lane_lock is not None:
                         self._lane_lock.check()
-                    row = self._attempt(batch, at)
+                    row = self._attempt(change, at)
                 return Committed(*row, seconds=time.monotonic() - started, attempts=attempt)
             except (CommitConflict, CatalogUnavailable) as failure:
                 self.close()
@@ -186,34 +228,34 @@ class Committer:
                 pause = pause_seconds(attempt, random.random())  # noqa: S311 - spreads attempts; nothing is secret
                 if attempt == MAX_ATTEMPTS or time.monotonic() + pause - started > RETRY_SECONDS:
                     if self._is_unanswered:
-                        raise OutcomeUnknown(batch.commit_id, str(failure)) from failure
+                        raise OutcomeUnknown(change.commit_id, str(failure)) from failure
                     raise
             except BaseException:
                 self.close()
                 raise
             self._waits(pause)
 
-    def _attempt(self, batch: MicroBatch, at: Callable[[Point], None]) -> _Landed:
+    def _attempt(self, change: Change, at: Callable[[Point], None]) -> _Landed:
         """One transaction."""
         lake = self._session()
         committed_at = datetime.now(UTC)
         try:
             with lake.transaction():
                 at(Point.BEGUN)
-                touched = _write(lake, batch, committed_at, at)
+                touched = change.write(lake, committed_at, at)
                 self._is_unanswered = True
-        except LaneFenced:
+        except (LaneFenced, Replan):
             # An earlier COMMIT of ours, in flight when it was looked up, may be who moved the row.
-            if (row := self._landed(batch)) is None:
+            if (row := self._landed(change)) is None:
                 raise
             return row
         ((snapshot_id,),) = lake.execute("SELECT id FROM ducklake_last_committed_snapshot(?)", [LAKE])
         self._is_unanswered = False
         return _Landed(snapshot_id, committed_at, touched)
 
-    def _landed(self, batch: MicroBatch) -> _Landed | None:
+    def _landed(self, change: Change) -> _Landed | None:
         """What the ledger says of the commit, None if it is not in it."""
-        entry = ledger.find(self._session(), batch.commit_id)
+        entry = ledger.find(self._session(), change.commit_id)
         self._is_unanswered = False
         return None if entry is None else _Landed(entry.snapshot_id, entry.committed_at, entry.touched)
 
@@ -233,29 +275,37 @@ def check_age(staged_at: datetime | None, now: datetime, stale_after: timedelta)
         raise StagedTooLongAgo(f"files staged at {staged_at:%Y-%m-%d %H:%M} UTC are too old to be committed safely")
 
 
-def _write(
-    lake: Lake, batch: MicroBatch, committed_at: datetime, at: Callable[[Point], None]
-) -> tuple[TouchedPartition, ...]:
-    """All that the transaction does; what it adds to which table partition.
+def apply_plan(lake: Lake, config: PipelineConfig, plan: TablePlan) -> None:
+    """Change the table as the plan says, in the open transaction.
 
-    The fence comes first, so that nothing else is decided on a stale row.
+    Raises:
+        Replan: it is not the table that the plan was made for.
     """
-    config = batch.config.lake
-    move_lane(lake, batch.before, batch.after)
-    at(Point.FENCED)
-    if read_table_schema(lake, config) != batch.plan.base:
-        raise Replan(f"table {config.schema_name}.{config.table} was changed since the micro-batch was staged")
-    for change in batch.plan.changes:
-        for text in change_table(in_lake(config.schema_name, config.table), change, batch.config.partition_by):
+    schema, table = config.lake.schema_name, config.lake.table
+    if read_table_schema(lake, config.lake) != plan.base:
+        raise Replan(f"table {schema}.{table} was changed since the rows were staged")
+    for change in plan.changes:
+        for text in change_table(in_lake(schema, table), change, config.partition_by):
             lake.execute(text)
-    touched = batch.rows.add_to(lake, config)
-    if batch.dead_letter_file is not None:
-        add_files(lake, config.schema_name, dead_letter_table(config.table), [batch.dead_letter_file])
-    at(Point.FILES_ADDED)
-    ledger.append(lake, _ledger_row(batch, touched, committed_at))
-    _set_commit_message(lake, batch)
-    at(Point.LEDGER_WRITTEN)
-    return touched
+
+
+def append_to_history(lake: Lake, row: LedgerRow) -> None:
+    """The ledger's row, and who and why beside the snapshot, in the open transaction.
+
+    The commit message is for whoever looks at `ducklake_snapshots`; the ledger is what lasts.
+    """
+    ledger.append(lake, row)
+    extra = {
+        "commit_id": row.commit_id,
+        "run_id": row.run_id,
+        "pipeline": row.pipeline,
+        "lane": row.lane,
+        "generation": row.generation,
+        "ranges": [[part.partition, part.start, part.stop] for part in row.ranges],
+    }
+    tally = row.tally
+    message = f"{row.kind.value}: {row.pipeline}, lane {row.lane}: {tally.rows} rows of {tally.messages} messages"
+    lake.execute(f"CALL {LAKE}.set_commit_message(?, ?, extra_info => ?)", ["arrow_ingest", message, json.dumps(extra)])
 
 
 def _ledger_row(batch: MicroBatch, touched: tuple[TouchedPartition, ...], committed_at: datetime) -> LedgerRow:
@@ -275,18 +325,3 @@ def _ledger_row(batch: MicroBatch, touched: tuple[TouchedPartition, ...], commit
         bytes_copied=batch.copies.copied_bytes,
         bytes_cast=batch.copies.cast_bytes,
     )
-
-
-def _set_commit_message(lake: Lake, batch: MicroBatch) -> None:
-    """Who and why, beside the snapshot, for whoever looks at `ducklake_snapshots`; the ledger is what lasts."""
-    pipeline, lane = batch.before.pipeline, batch.before.lane
-    extra = {
-        "commit_id": batch.commit_id,
-        "run_id": batch.run_id,
-        "pipeline": pipeline,
-        "lane": lane,
-        "generation": batch.after.generation,
-        "ranges": [[part.partition, part.start, part.stop] for part in batch.ranges],
-    }
-    message = f"{batch.kind.value}: {pipeline}, lane {lane}: {batch.tally.rows} rows of {batch.tally.messages} messages"
-    lake.execute(f"CALL {LAKE}.set_commit_message(?, ?, extra_info => ?)", ["arrow_ingest", message, json.dumps(extra)])

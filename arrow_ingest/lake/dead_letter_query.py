@@ -6,6 +6,7 @@ from datetime import datetime
 
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake.dead_letters import dead_letter_table
+from arrow_ingest.lake.letter_events import Place, spans_text
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
 from arrow_ingest.values import Reason
@@ -14,12 +15,17 @@ WINDOW_BYTES = 64 * 1024 * 1024
 """Payload bytes that `payloads` holds at once, or one payload."""
 
 _HEADS = """
-SELECT generation, "partition", "offset", timestamp, reason, detail, octet_length(payload), dead_at, commit_id
-FROM {table}
-WHERE ($reasons IS NULL OR list_contains($reasons, reason)) AND ($since IS NULL OR dead_at >= $since)
+SELECT l.generation, "partition", "offset", timestamp, reason, detail, octet_length(payload), dead_at, l.commit_id,
+       became.event
+FROM {table} l LEFT JOIN ({spans}) became
+  ON became.generation = l.generation AND became.part = l."partition"
+  AND became.start <= "offset" AND became.stop > "offset"
+WHERE ($is_unresolved IS FALSE OR became.event IS NULL)
+  AND ($reasons IS NULL OR list_contains($reasons, reason))
+  AND ($since IS NULL OR dead_at >= $since) AND ($until IS NULL OR dead_at < $until)
   AND ($partition IS NULL OR "partition" = $partition) AND ($offset IS NULL OR "offset" = $offset)
-  AND ($generation IS NULL OR generation = $generation)
-ORDER BY dead_at DESC, generation DESC, "partition", "offset"
+  AND ($generation IS NULL OR l.generation = $generation)
+ORDER BY dead_at {direction}, l.generation {direction}, "partition", "offset"
 LIMIT $limit
 """
 
@@ -40,6 +46,7 @@ class StoredLetter:
         payload_bytes: None: the message had no value.
         dead_at: when it was found to be one.
         commit_id: of the commit that holds it.
+        became: ``replayed`` or ``expired``; None: it is unresolved.
     """
 
     generation: int
@@ -51,6 +58,12 @@ class StoredLetter:
     payload_bytes: int | None
     dead_at: datetime
     commit_id: str
+    became: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """What names it for ever."""
+        return Place(self.generation, self.partition, self.offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +80,39 @@ class Wanted:
     """Which dead letters: all bounds together; None and empty bind nothing.
 
     Args:
-        since: found at this time or later.
-        limit: the newest so many.
+        since, until: found in this half-open time.
+        limit: the newest so many; the oldest with ``is_oldest_first``.
+        is_unresolved: only those that nothing has become of yet.
     """
 
     reasons: Collection[Reason] = ()
     since: datetime | None = None
+    until: datetime | None = None
     generation: int | None = None
     partition: int | None = None
     offset: int | None = None
     limit: int | None = None
+    is_unresolved: bool = False
+    is_oldest_first: bool = False
 
 
-def stored_letters(lake: Lake, table: LakeConfig, wanted: Wanted) -> tuple[StoredLetter, ...]:
-    """The dead letters that are wanted, the newest first; none before the pipeline's first run.
+def stored_letters(lake: Lake, pipeline: str, table: LakeConfig, wanted: Wanted) -> tuple[StoredLetter, ...]:
+    """The dead letters that are wanted, the newest first if not told otherwise; none before the pipeline's first run.
 
     Raises:
         CatalogUnavailable: catalog or files cannot be read.
     """
-    if not _is_there(lake, table):
+    if not has_letters(lake, table):
         return ()
+    direction = "ASC" if wanted.is_oldest_first else "DESC"
     rows = lake.execute(
-        _HEADS.format(table=_name(table)),
+        _HEADS.format(table=_name(table), spans=spans_text(lake), direction=direction),
         {
+            "pipeline": pipeline,
+            "is_unresolved": wanted.is_unresolved,
             "reasons": [reason.value for reason in wanted.reasons] or None,
             "since": wanted.since,
+            "until": wanted.until,
             "generation": wanted.generation,
             "partition": wanted.partition,
             "offset": wanted.offset,
@@ -99,6 +120,12 @@ def stored_letters(lake: Lake, table: LakeConfig, wanted: Wanted) -> tuple[Store
         },
     )
     return tuple(StoredLetter(*row) for row in rows)
+
+
+def places_of_letters(lake: Lake, table: LakeConfig) -> tuple[Place, ...]:
+    """Where the dead letters stand that are in their table, whatever became of them."""
+    rows = lake.execute(f'SELECT DISTINCT generation, "partition", "offset" FROM {_name(table)}')
+    return tuple(Place(*row) for row in rows)
 
 
 def bodies(
@@ -139,8 +166,8 @@ def _windows(letters: Sequence[StoredLetter], most_bytes: int) -> Iterator[list[
         yield window
 
 
-def _is_there(lake: Lake, table: LakeConfig) -> bool:
-    """Whether the pipeline has ever run: its dead-letter table is made before its first commit."""
+def has_letters(lake: Lake, table: LakeConfig) -> bool:
+    """Whether the pipeline has a dead-letter table: it is made before the pipeline's first commit."""
     return bool(
         lake.execute(
             "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",

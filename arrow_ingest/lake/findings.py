@@ -61,7 +61,7 @@ class VerifyReport:
     Args:
         ok: no error was found; if strict, nothing at all.
         numbers: what was looked at: ``snapshot`` (hand it to ``since`` to go on from here), ``commits``, ``messages``,
-            ``rows``, ``empty``, ``dead_letters``, ``files``, ``bytes``.
+            ``rows``, ``empty``, ``dead_letters``, ``replayed`` (no longer dead), ``files``, ``bytes``.
     """
 
     ok: bool

@@ -168,12 +168,24 @@ def read_table(lake: Lake, table: str) -> tuple[LedgerEntry, ...]:
     return _read(lake, f"SELECT {_FIELDS}, snapshot_id, 1 FROM {table} ORDER BY snapshot_id")
 
 
-def _entries(lake: Lake, condition: str, parameters: list[object]) -> tuple[LedgerEntry, ...]:
-    has_volumes = lake.execute(
-        "SELECT 1 FROM duckdb_views() WHERE database_name = ? AND schema_name = ? AND view_name = 'ledger'",
-        [LAKE, OWN_SCHEMA],
+def dead_letters(lake: Lake, pipeline: str) -> int:
+    """How many messages of a pipeline ever became dead letters, whatever became of them since."""
+    table = LEDGER if _has_volumes(lake) else COMMITS
+    [(count,)] = lake.execute(f"SELECT coalesce(sum(dead), 0)::BIGINT FROM {table} WHERE pipeline = ?", [pipeline])
+    return int(count)
+
+
+def _has_volumes(lake: Lake) -> bool:
+    return bool(
+        lake.execute(
+            "SELECT 1 FROM duckdb_views() WHERE database_name = ? AND schema_name = ? AND view_name = 'ledger'",
+            [LAKE, OWN_SCHEMA],
+        )
     )
-    source = f"commits FROM {LEDGER}" if has_volumes else f"1 FROM {COMMITS}"
+
+
+def _entries(lake: Lake, condition: str, parameters: list[object]) -> tuple[LedgerEntry, ...]:
+    source = f"commits FROM {LEDGER}" if _has_volumes(lake) else f"1 FROM {COMMITS}"
     return _read(lake, f"SELECT {_FIELDS}, snapshot_id, {source} WHERE {condition}", parameters)
 
 

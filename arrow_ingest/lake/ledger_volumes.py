@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from arrow_ingest.lake import ledger, tables
+from arrow_ingest.lake import late_rows, ledger, tables
 from arrow_ingest.lake.ledger import COLUMNS, COMMIT_PARTITIONS, COMMITS, LEDGER, SEVERAL_LANES, LedgerEntry
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
@@ -77,6 +77,7 @@ def put_aside(lake: Lake) -> str:
     lake.execute(create_table(COMMITS, COLUMNS))
     if not has_sums(lake):
         lake.execute(create_table(ROLLED, ROLLED_COLUMNS))
+    late_rows.put_aside(lake)
     tables.raise_layout_version(lake)
     _replace_views(lake, volumes(lake))
     return volume

@@ -63,7 +63,7 @@ class Removal:
         return sum(
             part.rows
             for part in self.removed
-            if part.generation == commit.generation and any(_holds(whole, part.offsets) for whole in commit.ranges)
+            if part.generation == commit.generation and any(holds(whole, part.offsets) for whole in commit.ranges)
         )
 
 
@@ -111,5 +111,6 @@ def note(lake: Lake, pipeline: str, found: Iterable[Removal]) -> None:
         lake.execute(insert(REMOVALS, COLUMNS), values)
 
 
-def _holds(whole: OffsetRange, part: OffsetRange) -> bool:
+def holds(whole: OffsetRange, part: OffsetRange) -> bool:
+    """Whether a range lies within another one."""
     return whole.partition == part.partition and whole.start <= part.start and part.stop <= whole.stop

@@ -77,7 +77,9 @@ class Lake:
         except duckdb.Error as error:
             raise wrapped(error, _shown(text)) from shown_cause(error)
 
-    def reader(self, text: str, parameters: Sequence[object], batch_rows: int) -> pa.RecordBatchReader:
+    def reader(
+        self, text: str, parameters: Sequence[object] | Mapping[str, object], batch_rows: int
+    ) -> pa.RecordBatchReader:
         """Run one query and return its rows as they come; nothing else is run until all are read. Raises as `execute`.
 
         What reading itself raises is DuckDB's or Arrow's own.

@@ -6,6 +6,7 @@ Independent of the ledger: this counts what DuckLake has registered, whoever reg
 from dataclasses import dataclass
 
 from arrow_ingest.config import LakeConfig
+from arrow_ingest.lake import ledger, letter_events
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
@@ -106,3 +107,21 @@ def refused_messages(lake: Lake, table: LakeConfig, since: int) -> int:
         [since, [reason.value for reason in REFUSED]],
     )
     return int(count)
+
+
+def unresolved_letters(lake: Lake, pipeline: str, table: LakeConfig) -> dict[str, int]:
+    """Dead letters that were neither replayed nor given up, by reason.
+
+    The ledger and the events tell whether there are any; only then are the letters' files opened.
+    """
+    if ledger.dead_letters(lake, pipeline) <= letter_events.resolved_letters(lake, pipeline):
+        return {}
+    letters = in_lake(table.schema_name, dead_letter_table(table.table))
+    found = lake.execute(
+        f"SELECT reason, count(*) FROM {letters} l WHERE NOT EXISTS (SELECT 1 FROM ("
+        f"{letter_events.spans_text(lake)}) became WHERE became.generation = l.generation "
+        'AND became.part = l."partition" AND became.start <= l."offset" AND became.stop > l."offset") '
+        "GROUP BY reason ORDER BY reason",
+        {"pipeline": pipeline},
+    )
+    return dict(found)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import LakeMismatch
-from arrow_ingest.lake import ledger
+from arrow_ingest.lake import late_rows, ledger, letter_events
 from arrow_ingest.lake.dead_letters import DEAD_LETTER_SCHEMA, dead_letter_table
 from arrow_ingest.lake.schema import Column, TableSchema
 from arrow_ingest.lake.session import Lake
@@ -19,7 +19,9 @@ from arrow_ingest.lake.sqltypes import sql_text
 from arrow_ingest.table_shape import PartitionBy
 
 LAYOUT_VERSION = 2
-"""Counts changes to our own tables; a lake of a newer one is refused. 2: the ledger may consist of several tables."""
+"""Counts changes to our own tables that older code must not write beside; a lake of a newer one is refused. A table
+that is only added (`ADDED`) needs no new number: older code leaves it alone, and it is made where it is missing.
+2: the ledger may consist of several tables."""
 
 INLINED_ROWS = 1_000
 """Rows that one statement may inline in our own tables; ours write one."""
@@ -36,6 +38,9 @@ PIPELINE_COLUMNS = (
     Column("partition_by", "VARCHAR"),
     Column("created_at", "TIMESTAMP WITH TIME ZONE"),
 )
+
+ADDED = ((letter_events.NAME, letter_events.COLUMNS), (late_rows.NAME, late_rows.COLUMNS))
+"""Own tables that lakes of earlier versions lack."""
 
 DEAD_LETTER_COLUMNS = tuple(Column(field.name, sql_text(field.type)) for field in DEAD_LETTER_SCHEMA)
 
@@ -92,6 +97,18 @@ def claim(lake: Lake, pipeline: str) -> None:
     changed = lake.execute(f"UPDATE {PIPELINES} SET created_at = created_at WHERE pipeline = ?", [pipeline])
     if changed != [(1,)]:
         raise LakeMismatch(f"pipeline {pipeline} is not registered in the lake")
+
+
+def check_takes_our_files(lake: Lake) -> None:
+    """Refuse to put files of our own into a lake whose files DuckDB encrypts: ours would stand there in the clear.
+
+    Raises:
+        LakeMismatch: it is such a lake; `writer: insert` has rows encrypted, and nothing else has.
+    """
+    if lake.execute("SELECT 1 FROM ducklake_options(?) WHERE option_name = 'encrypted' AND value = 'true'", [LAKE]):
+        raise LakeMismatch(
+            "the lake encrypts its files: what is staged by arrow_ingest itself would stand in the clear"
+        )
 
 
 def raise_layout_version(lake: Lake) -> None:
@@ -170,6 +187,17 @@ def _ensure_own_tables(lake: Lake) -> None:
         raise LakeMismatch(
             f"the lake's own tables have layout {version}, this arrow_ingest knows {LAYOUT_VERSION}: upgrade it"
         )
+    if _missing(lake):
+        lake.write(lambda: _add_missing(lake))
+
+
+def _missing(lake: Lake) -> list[tuple[str, tuple[Column, ...]]]:
+    return [(name, columns) for name, columns in ADDED if _columns_of(lake, OWN_SCHEMA, name) is None]
+
+
+def _add_missing(lake: Lake) -> None:
+    for name, columns in _missing(lake):
+        lake.execute(create_table(own(name), columns))
 
 
 def _set_options(lake: Lake) -> None:
@@ -188,6 +216,7 @@ def _create_own_tables(lake: Lake) -> int:
     lake.execute(create_table(PIPELINES, PIPELINE_COLUMNS))
     lake.execute(create_table(ledger.COMMITS, ledger.COLUMNS))
     lake.execute(ledger.PARTITIONS_VIEW)
+    _add_missing(lake)
     lake.execute(create_table(META, META_COLUMNS))
     lake.execute(insert(META, META_COLUMNS), [LAYOUT_VERSION])
     return LAYOUT_VERSION

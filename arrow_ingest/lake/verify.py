@@ -8,17 +8,18 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.lake import lanes, ledger
+from arrow_ingest.lake import lanes, ledger, letter_events
 from arrow_ingest.lake.accounting import check_foreign_rows, check_rows
 from arrow_ingest.lake.continuity import check_ledger, check_topic
 from arrow_ingest.lake.file_check import CatalogFile, check_content, check_presence, read_files
 from arrow_ingest.lake.findings import Code, Finding, Severity, VerifyReport
 from arrow_ingest.lake.ledger import LedgerEntry
+from arrow_ingest.lake.letter_events import Span
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, in_lake
 from arrow_ingest.lake.store import Store
 from arrow_ingest.lake.tables import read_table_schema
-from arrow_ingest.values import Tally, TopicState
+from arrow_ingest.values import CommitKind, Tally, TopicState
 
 
 def verify(
@@ -49,6 +50,7 @@ def verify(
     with lake.snapshot():
         [(snapshot,)] = lake.execute("SELECT id FROM ducklake_current_snapshot(?)", [LAKE])
         entries = ledger.commits_since(lake, config.name, 0)
+        spans = letter_events.read_spans(lake, config.name)
         held = lanes.read_lanes(lake, config.name)
         findings = [*check_ledger(entries, held), *(check_topic(held, topic()) if topic is not None else ())]
 
@@ -60,7 +62,7 @@ def verify(
         findings += _check_files(lake.store, files, wanted, full=full)
         commits = [entry for entry in entries if is_wanted(entry.commit_id, entry.snapshot_id)]
         if not any(finding.code in (Code.FILE_MISSING, Code.FILE_UNREADABLE) for finding in findings):
-            findings += _check_table(lake, config, commits, is_whole=len(commits) == len(entries))
+            findings += _check_table(lake, config, commits, spans, is_whole=len(commits) == len(entries))
     is_ok = not any(strict or finding.severity is Severity.ERROR for finding in findings)
     return VerifyReport(is_ok, tuple(findings), _numbers(snapshot, commits, files))
 
@@ -84,11 +86,11 @@ def _check_files(
 
 
 def _check_table(
-    lake: Lake, config: PipelineConfig, commits: Sequence[LedgerEntry], *, is_whole: bool
+    lake: Lake, config: PipelineConfig, commits: Sequence[LedgerEntry], spans: Sequence[Span], *, is_whole: bool
 ) -> Iterator[Finding]:
     """Count the table's rows; DuckDB reads all of its files, so none may be missing."""
     has_table = read_table_schema(lake, config.lake) is not None
-    findings = list(check_rows(lake, config.lake, commits, has_table=has_table))
+    findings = list(check_rows(lake, config.lake, commits, spans, has_table=has_table))
     yield from findings
     if is_whole and has_table:
         table = in_lake(config.lake.schema_name, config.lake.table)
@@ -98,15 +100,18 @@ def _check_table(
 
 
 def _numbers(snapshot: int, commits: Iterable[LedgerEntry], files: Sequence[CatalogFile]) -> dict[str, int]:
+    """So that messages = with rows + empty + dead letters, whatever was replayed."""
     commits = tuple(commits)
     tally = sum((entry.tally for entry in commits), Tally())
+    replayed = sum(entry.tally.messages for entry in commits if entry.kind is CommitKind.REPLAY)
     return {
         "snapshot": snapshot,
         "commits": sum(entry.commits for entry in commits),
-        "messages": tally.messages,
+        "messages": tally.messages - replayed,
         "rows": tally.rows,
         "empty": tally.empty,
-        "dead_letters": tally.dead,
+        "dead_letters": max(0, tally.dead - replayed),
+        "replayed": replayed,
         "files": len(files),
         "bytes": sum(file.size_bytes for file in files),
     }

@@ -11,6 +11,7 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.allocator import keep_freed_memory
+from arrow_ingest.pipeline.culprits import widened
 from arrow_ingest.pipeline.lane_committer import commit_threads
 from arrow_ingest.pipeline.log_pass import LaneRun, LogPass
 from arrow_ingest.pipeline.start import begin, suspend_or_rebase
@@ -83,7 +84,7 @@ def _passes(lane_run: LaneRun) -> Iterator[Receipt | None]:
                         yield receipt
             return
         except StageFailed as failure:
-            suspects = _widened(suspects, failure)
+            suspects = widened(suspects, failure)
         except Replan as finding:
             replans += 1
             if replans > MAX_REPLANS:
@@ -92,16 +93,3 @@ def _passes(lane_run: LaneRun) -> Iterator[Receipt | None]:
         except LaneSuspended as incident:
             with open_lake(config.lake) as lake:
                 suspend_or_rebase(config, lane_run.lane, lake, lane_run.cluster, incident, run_id=lane_run.run_id)
-
-
-def _widened(suspects: frozenset[tuple[int, int]], failure: StageFailed) -> frozenset[tuple[int, int]]:
-    """Narrow a failed write down: the messages that took part are read again and tried one by one.
-
-    Raises:
-        StageFailed: ``failure``, when it has no culprits that were not tried alone already (a full disk, say).
-    """
-    widened = suspects | set(failure.culprits)
-    if widened == suspects:
-        raise failure
-    log.warning("%s; looking for the message that causes it among %d", failure, len(failure.culprits))
-    return widened

@@ -101,6 +101,7 @@ class LaneCommitter:
             kind=CommitKind.INGEST,
             bytes_received=sealed.received_bytes,
             copies=sealed.copies,
+            late=sealed.late,
         )
 
     def _check_topic(self, expected: str) -> None:

@@ -1,6 +1,7 @@
 """The micro-batch being filled: messages in, rows staged, dead letters kept, positions moved on."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -8,9 +9,8 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.kafka.message import EndOfPartition, Message
 from arrow_ingest.lake.conform import Stamp
 from arrow_ingest.lake.new_rows import RowSink
-from arrow_ingest.lake.partition import PartitionSlice
-from arrow_ingest.lake.row_groups import try_to_write
 from arrow_ingest.lake.schema import TablePlan
+from arrow_ingest.pipeline.culprits import Suspects, try_alone
 from arrow_ingest.pipeline.rows import rows_of
 from arrow_ingest.values import (
     Copies,
@@ -31,6 +31,7 @@ class SealedBatch:
     Args:
         before: the lane's row that the commit must find (the fence).
         after: the row that it writes.
+        late: rows that came late, by table partition.
         opened_at: `time.monotonic` seconds of the first message.
     """
 
@@ -43,6 +44,7 @@ class SealedBatch:
     ranges: tuple[OffsetRange, ...]
     tally: Tally
     copies: Copies
+    late: Mapping[str, int]
     received_bytes: int
     opened_at: float
 
@@ -53,7 +55,7 @@ class OpenBatch:
     Args:
         before: the lane's row in the lake when this micro-batch is committed.
         start: where it begins to read; differs from ``before`` by partitions that were added to the topic.
-        suspects: ``(partition, offset)`` of messages that took part in a failed write; each is tried alone.
+        suspects: messages to be tried alone.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class OpenBatch:
         plan: TablePlan,
         sink: RowSink,
         inserted_at: datetime,
-        suspects: frozenset[tuple[int, int]] = frozenset(),
+        suspects: Suspects = frozenset(),
     ) -> None:
         self._config = config
         self._commit_id = commit_id
@@ -79,6 +81,7 @@ class OpenBatch:
         self._suspects = suspects
         self._letters: list[DeadLetter] = []
         self._copies = Copies()
+        self._late: Counter[str] = Counter()
         self._messages = self._rows = self._empty = self._nulled = 0
         self.received_bytes = 0
         self.letter_bytes = 0
@@ -123,6 +126,7 @@ class OpenBatch:
             ranges=ranges_between(self._start.offsets, after.offsets),
             tally=self.tally,
             copies=self._copies,
+            late=dict(self._late),
             received_bytes=self.received_bytes,
             opened_at=self.opened_at,
         )
@@ -146,7 +150,7 @@ class OpenBatch:
         if isinstance(made, Rejection):
             return made
         source = (message.partition, message.offset)
-        if source in self._suspects and (refused := self._try_alone(made.slices)) is not None:
+        if source in self._suspects and (refused := try_alone(made.slices, self._config.parquet)) is not None:
             return refused
         self._plan = made.plan
         for piece in made.slices:
@@ -155,11 +159,8 @@ class OpenBatch:
         self._empty += made.rows == 0
         self._nulled += made.nulled
         self._copies += made.copies
+        self._late.update(made.late)
         return None
-
-    def _try_alone(self, slices: Iterable[PartitionSlice]) -> Rejection | None:
-        outcomes = (try_to_write(piece.rows, self._config.parquet) for piece in slices)
-        return next((outcome for outcome in outcomes if outcome is not None), None)
 
     def _bury(self, message: Message, rejection: Rejection) -> None:
         self.letter_bytes += message.payload.size if message.payload is not None else 0

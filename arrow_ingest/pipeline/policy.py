@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from arrow_ingest.config import DeadLetters, Flush, Run
+from arrow_ingest.config import Flush, Run
+from arrow_ingest.message_policy import DeadLetters
 from arrow_ingest.values import Tally
 
 

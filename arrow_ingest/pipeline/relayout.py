@@ -1,8 +1,6 @@
 """The YAML's number of lanes applied to the lake, once the lanes' runs have ended, or over their heads."""
 
-import time
 from contextlib import ExitStack
-from functools import partial
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ConfigError
@@ -10,8 +8,8 @@ from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake import lanes
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.layouts import apply_layout
-from arrow_ingest.lake.lock_wait import waited_for
 from arrow_ingest.lake.session import open_lake
+from arrow_ingest.pipeline.lane_locks import holding_lanes
 from arrow_ingest.pipeline.start import first_positions
 from arrow_ingest.values import LaneState
 
@@ -42,10 +40,7 @@ def apply_lanes(
         if before and before[0].layout == config.lanes:
             return before, before
         if not force:
-            deadline = time.monotonic() + wait_seconds
-            for lane in range(max(config.lanes, *(state.layout for state in before), 1)):
-                take = partial(catalog.lane_lock, config.name, lane, holder=run_id)
-                held.enter_context(waited_for(take, deadline=deadline))
+            held.enter_context(holding_lanes(config, before, run_id=run_id, wait_seconds=wait_seconds))
         if any(lane.topic_id != topic.topic_id for lane in before):
             unstarted = {}  # their offsets mean records of another topic; a rebase finds their beginning
         return apply_layout(lake, config.name, config.lanes, unstarted=unstarted, run_id=run_id)

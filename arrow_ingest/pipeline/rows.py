@@ -1,5 +1,6 @@
 """One payload in, its rows as the table wants them, or a rejection, out: a message's way before it is written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -7,6 +8,7 @@ import pyarrow as pa
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.ipc.decode import decode
 from arrow_ingest.lake.conform import Stamp, conform
+from arrow_ingest.lake.event_window import late_rows
 from arrow_ingest.lake.partition import PartitionSlice, split
 from arrow_ingest.lake.schema import TablePlan
 from arrow_ingest.values import Copies, Rejection
@@ -22,6 +24,7 @@ class MessageRows:
         slices: conformed to the plan, each in one table partition.
         copies: bytes copied on the way.
         nulled: cast values that became NULL.
+        late: rows that come late, by table partition.
     """
 
     schema: pa.Schema
@@ -30,12 +33,13 @@ class MessageRows:
     slices: tuple[PartitionSlice, ...]
     copies: Copies
     nulled: int
+    late: Mapping[str, int]
 
 
 def rows_of(
     payload: pa.Buffer | None, config: PipelineConfig, plan: TablePlan, stamp: Stamp
 ) -> MessageRows | Rejection:
-    """Decode, extend the plan, conform and split; the first failure is the message's rejection."""
+    """Decode, extend the plan, conform, split and look at the times; the first failure is the message's rejection."""
     extended = plan
 
     def accept(schema: pa.Schema) -> Rejection | None:
@@ -61,4 +65,7 @@ def rows_of(
     parted = split(batches, config.partition_by, config.limits)
     if isinstance(parted, Rejection):
         return parted
-    return MessageRows(decoded.schema, decoded.rows, extended, parted.slices, copies + parted.copies, nulled)
+    late = late_rows(parted.slices, config, stamp)
+    if isinstance(late, Rejection):
+        return late
+    return MessageRows(decoded.schema, decoded.rows, extended, parted.slices, copies + parted.copies, nulled, late)

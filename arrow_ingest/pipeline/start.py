@@ -1,10 +1,11 @@
 """Where a lane's run begins: the lake's row, checked against what the broker says. The lake is the only truth."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import LaneSuspended, LayoutMismatch, SuspendReason, TransientError
+from arrow_ingest.errors import ConfigError, LaneSuspended, LayoutMismatch, SuspendReason, TransientError
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.guard import check_log
 from arrow_ingest.lake import lanes
@@ -98,7 +99,10 @@ def first_positions(config: PipelineConfig, cluster: Cluster, topic: TopicState)
 
     Raises:
         BrokerUnavailable, TopicMissing: the broker cannot say which offsets a time means.
+        ConfigError: the log does not hold an offset that the YAML names.
     """
+    if isinstance(config.start_from, dict):
+        return positions_at(config.start_from, topic)
     if config.start_from == "earliest":
         offsets = topic.low
     elif config.start_from == "latest":
@@ -106,6 +110,25 @@ def first_positions(config: PipelineConfig, cluster: Cluster, topic: TopicState)
     else:
         offsets = cluster.offsets_at(config.start_from)
     return {partition: Position(offset) for partition, offset in offsets.items()}
+
+
+def positions_at(offsets: Mapping[int, int], topic: TopicState) -> dict[int, Position]:
+    """Where a pipeline begins that names offsets; partitions that it does not name, at their first record.
+
+    >>> positions_at({1: 7}, TopicState("t", "id", low={0: 3, 1: 5}, high={0: 9, 1: 9}))[1].offset
+    7
+
+    Raises:
+        ConfigError: the topic has no such partition, or the log no such offset: what is missing would not be noticed.
+    """
+    for partition, offset in offsets.items():
+        low, high = topic.low.get(partition), topic.high.get(partition)
+        if low is None or high is None:
+            raise ConfigError(f"topic {topic.topic} has no partition {partition}", key="start_from")
+        if not low <= offset <= high:
+            held = f"the log of partition {partition} holds [{low}, {high})"
+            raise ConfigError(f"{held}, and offset {offset} is none of it", key="start_from")
+    return {partition: Position(offsets.get(partition, low)) for partition, low in topic.low.items()}
 
 
 def _checked(lake: Lake, config: PipelineConfig, stored: LaneState, topic: TopicState, *, run_id: str) -> LaneState:

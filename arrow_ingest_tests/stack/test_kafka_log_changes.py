@@ -8,10 +8,12 @@ import pytest
 
 from arrow_ingest.cli.standing import standing_of
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import LaneSuspended, SuspendReason
+from arrow_ingest.errors import LaneSuspended, RebuildRefused, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.interventions import rebase, resume
+from arrow_ingest.pipeline.rebuild import rebuild
+from arrow_ingest.pipeline.rebuild_choice import between
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.kafka import KafkaCluster
@@ -103,6 +105,8 @@ def test_a_log_cut_behind_the_stored_offset_suspends_until_its_loss_is_accepted(
     assert query(config, "SELECT count(*) AS n FROM lake.arrow_ingest.commits WHERE kind = 'gap'").to_pylist() == [
         {"n": 1}
     ]
+    with pytest.raises(RebuildRefused, match=r"offsets \[0, 2\) of Kafka partition 1, and the log holds \[4, "):
+        list(rebuild(config, between("2000", "2999"), run_id="operator", wait_seconds=0))
     assert_verified(config)
 
 

@@ -7,6 +7,8 @@ from functools import partial
 
 from arrow_ingest.lake import ledger, removals
 from arrow_ingest.lake.accounting import deleted
+from arrow_ingest.lake.commit_offsets import CommitOffsets
+from arrow_ingest.lake.letter_events import read_spans
 from arrow_ingest.lake.maintenance import retention
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
 from arrow_ingest.lake.maintenance.work import Work
@@ -91,7 +93,8 @@ def _removals(work: Work, ids: Sequence[int]) -> list[tuple[str, Sequence[Remova
         if read_table_schema(lake, place) is None:
             continue
         commits = ledger.commits_since(lake, pipeline, 0)
-        gone = deleted(lake, place, commits, min(deleting), max(deleting))
+        offsets = CommitOffsets(read_spans(lake, pipeline))
+        gone = deleted(lake, place, commits, offsets, oldest=min(deleting), newest=max(deleting))
         named = [
             replace(removal, author=deleting[removal.snapshot_id][0], deleted_at=deleting[removal.snapshot_id][1])
             for removal in gone

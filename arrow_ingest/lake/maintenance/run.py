@@ -18,6 +18,7 @@ from arrow_ingest.lake.catalog import LaneLock, catalog_of
 from arrow_ingest.lake.lock_wait import waited_for
 from arrow_ingest.lake.maintenance.census import census
 from arrow_ingest.lake.maintenance.expiry import expire
+from arrow_ingest.lake.maintenance.letters import expire_dead_letters
 from arrow_ingest.lake.maintenance.merge import merge
 from arrow_ingest.lake.maintenance.old_files import clean_up
 from arrow_ingest.lake.maintenance.orphans import remove_orphans
@@ -40,6 +41,7 @@ _STEPS: dict[Step, Callable[[Work], StepReport]] = {
     Step.ROLL_UP: roll_up,
     Step.MERGE: merge,
     Step.REWRITE: rewrite,
+    Step.LETTERS: expire_dead_letters,
     Step.EXPIRE: expire,
     Step.CLEAN_UP: clean_up,
     Step.ORPHANS: remove_orphans,
