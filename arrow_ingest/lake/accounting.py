@@ -29,6 +29,9 @@ _RANGES = """ranges AS (
     SELECT unnest($commits) AS commit, unnest($generations) AS generation, unnest($partitions) AS part,
            unnest($starts) AS start, unnest($stops) AS stop
 )"""
+"""Ranges of one partition do not overlap (`continuity` finds it if they do), so the last one that starts at or before an
+offset is the only one that can hold it: ASOF finds it by sorting, where comparing each offset with each range took six
+minutes at 50,000 commits."""
 
 _MESSAGES = """
 WITH {ranges}, messages AS (
@@ -41,8 +44,9 @@ WITH {ranges}, messages AS (
 )
 SELECT commit, count(*), sum(own_rows)::BIGINT, sum(all_rows - own_rows)::BIGINT,
        count(*) FILTER (first <> 0 OR last + 1 <> own_rows), count(dead.position)
-FROM messages JOIN ranges USING (generation, part) LEFT JOIN dead USING (generation, part, position)
-WHERE messages.position >= ranges.start AND messages.position < ranges.stop
+FROM messages m ASOF JOIN ranges r ON m.generation = r.generation AND m.part = r.part AND m.position >= r.start
+LEFT JOIN dead ON dead.generation = m.generation AND dead.part = m.part AND dead.position = m.position
+WHERE m.position < r.stop
 GROUP BY commit
 """
 
@@ -54,8 +58,8 @@ WITH {ranges}, held AS (
            unnest($resolved_offsets) AS position
 ), letters AS (FROM held UNION ALL (FROM resolved ANTI JOIN held USING (generation, part, position)))
 SELECT commit, count(*), count(DISTINCT (l.part, l.position))
-FROM letters l JOIN ranges r USING (generation, part)
-WHERE l.position >= r.start AND l.position < r.stop
+FROM letters l ASOF JOIN ranges r ON l.generation = r.generation AND l.part = r.part AND l.position >= r.start
+WHERE l.position < r.stop
 GROUP BY commit
 """
 """Letters with an event count although their payload may be gone by now."""
@@ -66,9 +70,9 @@ WITH {ranges}, gone AS (
            _kafka_offset AS position, _kafka_row AS row_number
     FROM ducklake_table_deletions('{lake}', $schema, $table, $oldest, $newest) GROUP BY ALL
 )
-SELECT generation, part, ranges.start, ranges.stop, gone.snapshot_id, count(*)
-FROM gone JOIN ranges USING (generation, part)
-WHERE gone.position >= ranges.start AND gone.position < ranges.stop AND NOT EXISTS (
+SELECT gone.generation, gone.part, r.start, r.stop, gone.snapshot_id, count(*)
+FROM gone ASOF JOIN ranges r ON gone.generation = r.generation AND gone.part = r.part AND gone.position >= r.start
+WHERE gone.position < r.stop AND NOT EXISTS (
     SELECT 1 FROM {table} t WHERE t._kafka_generation = gone.generation AND t._kafka_partition = gone.part
     AND t._kafka_offset = gone.position AND t._kafka_row = gone.row_number)
 GROUP BY ALL
@@ -76,9 +80,11 @@ GROUP BY ALL
 
 _FOREIGN = """
 WITH {ranges}
-SELECT snapshot_id, count(*) FROM {table} t WHERE NOT EXISTS (
-    SELECT 1 FROM ranges r WHERE r.generation = t._kafka_generation AND r.part = t._kafka_partition
-    AND t._kafka_offset >= r.start AND t._kafka_offset < r.stop)
+SELECT snapshot_id, count(*) FROM (
+    SELECT snapshot_id, _kafka_generation AS generation, _kafka_partition AS part, _kafka_offset AS position
+    FROM {table}
+) t ASOF LEFT JOIN ranges r ON r.generation = t.generation AND r.part = t.part AND t.position >= r.start
+WHERE r.stop IS NULL OR t.position >= r.stop
 GROUP BY snapshot_id ORDER BY snapshot_id
 """
 
