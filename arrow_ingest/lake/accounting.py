@@ -29,9 +29,9 @@ _RANGES = """ranges AS (
     SELECT unnest($commits) AS commit, unnest($generations) AS generation, unnest($partitions) AS part,
            unnest($starts) AS start, unnest($stops) AS stop
 )"""
-"""Ranges of one partition do not overlap (`continuity` finds it if they do), so the last one that starts at or before an
-offset is the only one that can hold it: ASOF finds it by sorting, where comparing each offset with each range took six
-minutes at 50,000 commits."""
+"""Ranges of one partition do not overlap (`continuity` finds it if they do), so the last one that starts at or before
+an offset is the only one that can hold it: ASOF finds it by sorting, where comparing each offset with each range took
+six minutes at 50,000 commits."""
 
 _MESSAGES = """
 WITH {ranges}, messages AS (
