@@ -79,7 +79,7 @@ def test_the_sensors_runs_commit_every_record_once(tmp_path: Path) -> None:
     assert report["lag_by_partition"] == {str(partition): 0 for partition in range(8)}
     assert report["partitions"] == 3
     assert report["runs"] >= 1
-    assert report["snapshots"] >= 5
+    assert report["snapshots"] >= 3
     assert report["files"] >= 3
     assert report["bytes_received"] > 600_000_000
     assert report["bytes_copied"] == 0

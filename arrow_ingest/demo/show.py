@@ -94,9 +94,10 @@ class _Watch:
     def until(self, stop: threading.Event, *, deadline: float) -> None:
         """Show scenes until told to stop; with ``once`` until everything is committed and published."""
         while not stop.is_set():
+            is_produced = all(production.is_over for production in self._productions)  # before the topics are looked at
             looks = self._look()
             self._view.show(self._scene(looks))
-            if self._options.once and self._is_done(looks):
+            if self._options.once and is_produced and self._is_done(looks):
                 return
             self._check(deadline)
             stop.wait(LOOK_SECONDS)
@@ -178,8 +179,8 @@ class _Watch:
         return f"still no commit: see {self._stage.dagster.log_file}"
 
     def _is_done(self, looks: Sequence[Look]) -> bool:
-        """Whether all that was acknowledged is committed, and Dagster lists every table partition that it touched."""
-        if not all(production.is_over for production in self._productions) or any(look.lag for look in looks):
+        """Whether all that the topics hold is committed, and Dagster lists every table partition that it touched."""
+        if any(look.lag for look in looks):
             return False
         return all(look.committed.partitions <= self._stage.state.materialised(look.config) for look in looks)
 
