@@ -7,7 +7,7 @@ be undone without a word otherwise (FACTS).
 from collections.abc import Sequence
 from functools import partial
 
-from arrow_ingest.errors import LaneBusy
+from arrow_ingest.errors import CommitConflict, LaneBusy
 from arrow_ingest.lake import lanes, tables
 from arrow_ingest.lake.lock_wait import waited_for
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
@@ -64,14 +64,14 @@ def rotate(work: Work) -> StepReport:
 
 
 def _rotate_lane(work: Work, lane: int) -> bool:
-    """Make a lane's table anew under its lock; False: a run held it all the time."""
+    """Make a lane's table anew under its lock; False: a run held it all the time, or one without it was always first."""
     take = partial(work.lake.catalog.lane_lock, work.config.name, lane, holder=work.run_id)
     table = f"lanes_{work.config.name}_{lane}"
     try:
         with waited_for(take, deadline=work.lock_deadline()) as held:
             held.check()
             work.write(lambda: _made_anew(work, table, lanes.COLUMNS, touched="updated_at"))
-    except LaneBusy:
+    except (LaneBusy, CommitConflict):
         return False
     return True
 
