@@ -64,7 +64,7 @@ def rotate(work: Work) -> StepReport:
 
 
 def _rotate_lane(work: Work, lane: int) -> bool:
-    """Make a lane's table anew under its lock; False: a run held it all the time, or one without it was always first."""
+    """Make a lane's table anew under its lock; False: a run held it, or one without it came first, all the time."""
     take = partial(work.lake.catalog.lane_lock, work.config.name, lane, holder=work.run_id)
     table = f"lanes_{work.config.name}_{lane}"
     try:
