@@ -7,7 +7,7 @@ fence in the lane's row alone. DuckDB's own connections cannot hold them: it kee
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import LiteralString
 
 import psycopg
@@ -141,6 +141,8 @@ def locking(conninfo: str, holder: str) -> Iterator[LockSession]:
     try:
         yield LockSession(connection)
     finally:
+        with suppress(psycopg.Error):  # at once: a busy server takes a moment to see that a connection was closed
+            connection.execute("SELECT pg_advisory_unlock_all()")
         connection.close()
 
 
