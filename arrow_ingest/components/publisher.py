@@ -142,8 +142,7 @@ class Publisher:
             )
         )
         self._tell(rows_accounted_for(value, view.totals, view.table_rows))
-        if not (late := late_rows(value, view.late)).passed:  # an event costs 10 to 35 ms (FACTS), and most have none
-            self._tell(late)
+        self._tell(self._standing(late_rows(value, view.late)))
         self._tell(small_files(self._config, value, view.files, datetime.now(UTC)))
 
     def _add_values(self, keys: list[str]) -> None:
