@@ -53,7 +53,8 @@ def test_pyproject_lies_beside_the_code_and_dagster_finds_the_pipeline_by_it(ima
     assert Path(folder).is_relative_to(image.venv)
     settings = tomllib.loads((Path(folder) / "pyproject.toml").read_text())
     assert settings["tool"]["dg"]["project"]["root_module"] == "arrow_ingest"
-    assert assets == ["kafka/test-events-arrow", "lake/main/events_arrow"]
+    table = "lake/main/events_arrow"
+    assert assets == ["kafka/test-events-arrow", table, f"{table}__maintenance"]
 
 
 def code_location(image: Image, environ: Mapping[str, str], folder: Path) -> str:
