@@ -185,16 +185,18 @@ class ArrowProducer:
     def _served(self, seconds: float, serve: Callable[[float], int]) -> int:
         """Take reports; what is left in the queue.
 
-        confluent-kafka raises a fatal error as it comes, and goes on to call our reports with the exception set.
+        confluent-kafka raises a fatal error as it comes, and goes on to call our reports with the exception set, which
+        may even be lost there: then the first report says what it was.
         """
         try:
             return serve(seconds)
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
         except SystemError as error:
-            if not isinstance(fatal := error.__cause__, KafkaException):
-                raise
-            raise self._failed(fatal.args[0]) from fatal
+            if isinstance(fatal := error.__cause__, KafkaException):
+                raise self._failed(fatal.args[0]) from fatal
+            self._raise_failure()
+            raise
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -28,15 +28,21 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 LANES, PARTITIONS, MESSAGES = 4, 8, 160
 
 DRAIN = """
-import json, sys
+import json, sys, time
 from arrow_ingest.config import PipelineConfig
+from arrow_ingest.errors import LaneBusy
 from arrow_ingest.pipeline.drain import drain
 config = PipelineConfig.model_validate(json.loads(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
-for receipt in drain(config, lane=int(sys.argv[2]), run_id=f"child-{sys.argv[2]}"):
-    if receipt is not None:
-        print(json.dumps([receipt.snapshot_id, receipt.tally.rows, list(receipt.schema_changes)]), flush=True)
+while True:
+    try:
+        for receipt in drain(config, lane=int(sys.argv[2]), run_id=f"child-{sys.argv[2]}"):
+            if receipt is not None:
+                print(json.dumps([receipt.snapshot_id, receipt.tally.rows, list(receipt.schema_changes)]), flush=True)
+        break
+    except LaneBusy:  # maintenance rotates the lane's table; a sensor would try again as well
+        time.sleep(0.1)
 """
 
 
