@@ -65,13 +65,16 @@ bench: $(INSTALLED) ## Measure against the limits and the alternatives, about 5 
 bench-full: $(INSTALLED) ## The same with 2 million rows, and everything that can grow; an hour or two
 	@$(BIN)/python -m benchmarks run --full $(ARGS)
 
+notebook: $(INSTALLED) ## Run the examples and write examples/tour.ipynb with what they print
+	@$(BIN)/python examples/notebook.py
+
 docs: $(INSTALLED) ## Write the generated pages of docs/
 	@$(BIN)/python -m arrow_ingest.reference docs
 
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs clean
+.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs notebook clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.
