@@ -1,15 +1,15 @@
-"""The examples put together as one executed notebook, `tour.ipynb`: ``python examples/notebook.py`` writes it."""
+"""The examples put together as one executed notebook: ``python examples/notebook.py [FILE]``, default `tour.ipynb`."""
 
 import ast
 import contextlib
 import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-NOTEBOOK = HERE / "tour.ipynb"
 EXAMPLES = ("quick_start", "two_topics", "nested_types", "crash_and_resume", "schema_change", "dead_letters")
 INTRODUCTION = """\
 # A tour of arrow_ingest
@@ -69,4 +69,5 @@ def _executed(text: str, name: str, namespace: dict[str, Any]) -> tuple[str, obj
 
 
 if __name__ == "__main__":
-    NOTEBOOK.write_text(json.dumps(build(), indent=1, ensure_ascii=False) + "\n")
+    file = Path(sys.argv[1]) if sys.argv[1:] else HERE / "tour.ipynb"
+    file.write_text(json.dumps(build(), indent=1, ensure_ascii=False) + "\n")
