@@ -94,7 +94,7 @@ def drained_by(config: PipelineConfig, lanes: Sequence[int]) -> dict[int, list[t
     commits = {}
     for lane, child in children.items():
         said, complained = child.communicate(timeout=200)
-        assert child.returncode == 0, complained
+        assert child.returncode == 0, f"lane {lane}: {complained.splitlines()[-1:]}\n{complained}"
         commits[lane] = [tuple(json.loads(line)) for line in said.splitlines()]
     return commits
 
