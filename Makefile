@@ -48,6 +48,9 @@ chaos: $(INSTALLED) ## The same with 23 seeds, four hours or more; the report of
 	-@$(BIN)/python -m arrow_ingest.stack --install
 	@$(BIN)/python -m pytest -m chaos --score --seeds 23 --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
 
+soak: $(INSTALLED) ## Two lanes and maintenance for an hour, a fault every five seconds; ARGS="--minutes 5"
+	@$(BIN)/python -m arrow_ingest_tests.chaos.soak $(ARGS)
+
 test-all: $(INSTALLED) ## Run all tests but the UI's, each end-to-end one in every combination of broker, catalog and store
 	-@$(BIN)/python -m arrow_ingest.stack --install
 	@$(BIN)/python -m pytest -m 'not canary and not chaos' --numprocesses 2 --dist worksteal $(ARGS)
@@ -73,7 +76,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs clean
+.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos soak test-all test-ui check bench bench-full docs clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.
