@@ -17,7 +17,7 @@ _LOST_ON_POSTGRESQL = re.compile(
 
 _CATALOG_NOT_READ = re.compile(
     r"(?:[\w ]+ error: )?(?:attempting to fetch from an unsuccessful query result"
-    r"|failed to query most recent snapshot for ducklake)"
+    r"|failed to (?:get|query) [a-z ]{1,60} (?:from|for) ducklake:)"
 )
 """How DuckLake's own errors begin that by their class would be the statement's fault, and are the catalog's: it goes on
 with a result that it did not get, or cannot say what there is to bind to, as when PostgreSQL is restarted meanwhile. At
@@ -53,6 +53,10 @@ def is_refusal(error: duckdb.Error) -> bool:
     False
     >>> is_refusal(duckdb.BinderException("Binder Error: Failed to query most recent snapshot for DuckLake: gone"))
     False
+    >>> is_refusal(duckdb.BinderException("Binder Error: Failed to get data file list from DuckLake: gone"))
+    False
+    >>> is_refusal(duckdb.InvalidInputException("Invalid Input Error: Failed to add data files to DuckLake: no column"))
+    True
     """
     return isinstance(error, _REFUSED) and not _CATALOG_NOT_READ.match(str(error).lower())
 

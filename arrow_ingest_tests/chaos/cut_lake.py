@@ -78,6 +78,7 @@ class CutLake:
 
     def __post_init__(self) -> None:
         self.with_deletions = self.config
+        self._sent = expected_rows(self.generator, PENDING.stop)
 
     def fill(self) -> None:
         """Give every operation something to do."""
@@ -109,8 +110,7 @@ class CutLake:
     def rows(self, *ranges: range, deleted: bool = False) -> Counter[tuple[Any, ...]]:
         """Each row of some messages: its place in the log, then its own values."""
         wanted = {(index % PARTITIONS, index // PARTITIONS) for indices in ranges for index in indices}
-        found = expected_rows(self.generator, PENDING.stop)
-        return Counter(row for row in found if row[1:3] in wanted and not (deleted and row[2] == 0 and row[3] < 5))
+        return Counter(row for row in self._sent if row[1:3] in wanted and not (deleted and row[2] == 0 and row[3] < 5))
 
     def held(self, config: PipelineConfig) -> Held:
         """What a copy holds, by one session."""

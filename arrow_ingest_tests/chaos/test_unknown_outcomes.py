@@ -37,7 +37,7 @@ from arrow_ingest_tests.worlds import variables_of_s3
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3_600)]
 
-SAMPLED = 2
+SAMPLED = 1
 """Statements beside the COMMITs that the first seed cuts, of each operation."""
 
 TOLD = ("CatalogUnavailable", "CommitConflict", "LaneLockLost", "OutcomeUnknown", "StepFailed", "died of")
