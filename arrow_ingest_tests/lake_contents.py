@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.kafka.cluster import Cluster
-from arrow_ingest.lake.session import open_lake
+from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.verify import verify
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.producer.arrow import ArrowProducer
@@ -97,7 +97,13 @@ def expected_rows(
 
 def found_rows(config: PipelineConfig) -> list[tuple[Any, ...]]:
     """The same of the rows that the table holds."""
-    found = query(config, f"SELECT {IDENTITY}, {EVENT_COLUMNS} FROM lake.main.events ORDER BY ALL")
+    with open_lake(config.lake, read_only=True) as lake:
+        return rows_in(lake)
+
+
+def rows_in(lake: Lake) -> list[tuple[Any, ...]]:
+    """The same by an open session."""
+    found = lake.arrow(f"SELECT {IDENTITY}, {EVENT_COLUMNS} FROM lake.main.events ORDER BY ALL")
     return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 

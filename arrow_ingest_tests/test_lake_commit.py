@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -342,6 +343,25 @@ def test_files_that_orphan_removal_could_take_are_not_committed(room: Room) -> N
     with pytest.raises(StagedTooLongAgo):
         room.committer.commit(old)
     assert room.lane() == room.state
+
+
+def test_a_run_that_stood_still_amid_its_transaction_does_not_commit_files_that_may_be_gone(room: Room) -> None:
+    """Stopped for longer than the orphan guard, its lock lost, and nobody else has moved the lane."""
+    room.committer.commit(room.batch())
+    state = room.lane()
+    assert state is not None
+    batch, most = room.batch(before=state), timedelta(seconds=3)
+    stood_still: list[datetime] = []
+
+    def stand_still() -> None:
+        while datetime.now(UTC) - staged_files(batch)[0].staged_at <= most:
+            time.sleep(0.05)
+        stood_still.append(datetime.now(UTC))
+
+    with pytest.raises(StagedTooLongAgo):
+        room.committer.commit(batch, at=at_point(Point.LEDGER_WRITTEN, stand_still), stale_after=most)
+    assert stood_still, "it was too slow to begin"
+    assert room.lane() == state
 
 
 def test_file_that_does_not_fit_the_table_is_refused_and_nothing_lands(room: Room) -> None:

@@ -200,6 +200,16 @@ def test_a_missing_file_is_found(drained: Drained) -> None:
     assert drained.found(since=10**6) == [Code.FILE_MISSING]
 
 
+def test_a_missing_file_of_deletions_is_found(drained: Drained) -> None:
+    """As a lost answer to the COMMIT of a DELETE leaves it: DuckLake then removes what the snapshot needs."""
+    drained.damage(f"DELETE FROM {TABLE} WHERE n = 5")
+    victim = next(Path(drained.config.lake.data_path).rglob("*-delete.parquet"))
+    victim.unlink()
+    report = drained.verify()
+    assert [finding.code for finding in report.findings] == [Code.FILE_MISSING]
+    assert str(victim) in report.findings[0].detail
+
+
 def test_a_file_that_was_cut_short_is_found(drained: Drained) -> None:
     victim = next(Path(drained.config.lake.data_path).rglob("*.parquet"))
     victim.write_bytes(victim.read_bytes()[:-10])

@@ -220,7 +220,7 @@ class Committer:
                     check_age(change.staged_at, datetime.now(UTC), stale_after)
                     if self._lane_lock is not None:
                         self._lane_lock.check()
-                    row = self._attempt(change, at)
+                    row = self._attempt(change, at, stale_after)
                 return Committed(*row, seconds=time.monotonic() - started, attempts=attempt)
             except (CommitConflict, CatalogUnavailable) as failure:
                 self.close()
@@ -235,14 +235,15 @@ class Committer:
                 raise
             self._waits(pause)
 
-    def _attempt(self, change: Change, at: Callable[[Point], None]) -> _Landed:
-        """One transaction."""
+    def _attempt(self, change: Change, at: Callable[[Point], None], stale_after: timedelta) -> _Landed:
+        """One transaction. Its end looks at the files' age again: the process may have stood still since its begin."""
         lake = self._session()
         committed_at = datetime.now(UTC)
         try:
             with lake.transaction():
                 at(Point.BEGUN)
                 touched = change.write(lake, committed_at, at)
+                check_age(change.staged_at, datetime.now(UTC), stale_after)
                 self._is_unanswered = True
         except (LaneFenced, Replan):
             # An earlier COMMIT of ours, in flight when it was looked up, may be who moved the row.

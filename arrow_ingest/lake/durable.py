@@ -10,15 +10,47 @@ from pathlib import Path
 
 import pyarrow as pa
 
+_lasting: set[Path] = set()
+"""Folders whose entries this process has brought to disk. One that is there may be the work of a process that was
+killed before it did so."""
 
-def create(path: Path) -> pa.NativeFile:
-    """Open a new file for writing; folders that are missing are made, and made durable.
+
+def create(path: Path, below: Path | None = None) -> pa.NativeFile:
+    """Open a new file for writing, in folders of `make_folders`.
 
     Raises:
         OSError: no space, no permission, not a folder.
     """
-    _make_folders(path.parent)
+    make_folders(path.parent, below)
     return pa.OSFile(str(path), "wb")
+
+
+def make_folders(folder: Path, below: Path | None = None) -> None:
+    """Make what is missing of a folder and those above it; return once their entries are on disk.
+
+    Two threads may make the same folder at once: each syncs the entry in its parent.
+
+    Args:
+        below: a folder that is there; the entries of all folders below it count. None: those of the folder itself,
+            and of what is missing above it.
+
+    Raises:
+        OSError: no space, no permission, not a folder.
+    """
+    is_there = folder.is_dir()
+    if folder in (below, folder.parent) or (is_there and folder in _lasting):
+        return
+    if below is not None or not is_there:
+        make_folders(folder.parent, below)
+    if not is_there:
+        folder.mkdir(exist_ok=True)
+    try:
+        _fsync(folder.parent)
+    except PermissionError:
+        if not is_there:
+            raise
+        # Whoever made it could write there, and is not one of us.
+    _lasting.add(folder)
 
 
 def sync(path: Path) -> None:
@@ -40,15 +72,6 @@ def sync_below(root: Path, files: Iterable[Path]) -> None:
 def sync_all() -> None:
     """Return once everything that was written to any file is on disk: where it is not known which files there are."""
     os.sync()
-
-
-def _make_folders(folder: Path) -> None:
-    """Two threads may make the same folder at once: each that finds it missing syncs the entry in its parent."""
-    if folder.is_dir():
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _fsync(folder.parent)
 
 
 def _fsync(path: Path) -> None:

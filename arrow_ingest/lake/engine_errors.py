@@ -15,9 +15,13 @@ _LOST_ON_POSTGRESQL = re.compile(
 """As the server says it, behind the text of the statement. The first: two writers chose the same snapshot id."""
 
 
-_QUERY_OF_CATALOG_FAILED = "attempting to fetch from an unsuccessful query result"
-"""DuckLake goes on with a result that it did not get, as when PostgreSQL is restarted under `ducklake_add_data_files`;
-by its class the error that follows would be the statement's own fault."""
+_CATALOG_NOT_READ = re.compile(
+    r"(?:[\w ]+ error: )?(?:attempting to fetch from an unsuccessful query result"
+    r"|failed to (?:get|query) [a-z ]{1,60} (?:from|for) ducklake:)"
+)
+"""How DuckLake's own errors begin that by their class would be the statement's fault, and are the catalog's: it goes on
+with a result that it did not get, or cannot say what there is to bind to, as when PostgreSQL is restarted meanwhile. At
+the beginning only: further on, values are quoted."""
 
 
 def is_conflict(error: duckdb.Error) -> bool:
@@ -47,8 +51,14 @@ def is_refusal(error: duckdb.Error) -> bool:
     True
     >>> is_refusal(duckdb.InvalidInputException("Attempting to fetch from an unsuccessful query result"))
     False
+    >>> is_refusal(duckdb.BinderException("Binder Error: Failed to query most recent snapshot for DuckLake: gone"))
+    False
+    >>> is_refusal(duckdb.BinderException("Binder Error: Failed to get data file list from DuckLake: gone"))
+    False
+    >>> is_refusal(duckdb.InvalidInputException("Invalid Input Error: Failed to add data files to DuckLake: no column"))
+    True
     """
-    return isinstance(error, _REFUSED) and _QUERY_OF_CATALOG_FAILED not in str(error).lower()
+    return isinstance(error, _REFUSED) and not _CATALOG_NOT_READ.match(str(error).lower())
 
 
 def shown_cause(error: duckdb.Error) -> duckdb.Error | None:

@@ -21,8 +21,8 @@ FULL_PATH = """CASE WHEN f.path_is_relative = 0 THEN f.path
 
 _FILES = f"""
 SELECT {FULL_PATH},
-       f.record_count, f.file_size_bytes, f.begin_snapshot, f.encryption_key IS NOT NULL
-FROM {METADATA}.ducklake_data_file f
+       f.{{count}}, f.file_size_bytes, f.begin_snapshot, f.encryption_key IS NOT NULL
+FROM {METADATA}.{{files}} f
 JOIN {METADATA}.ducklake_table t USING (table_id)
 JOIN {METADATA}.ducklake_schema s USING (schema_id)
 WHERE lower(s.schema_name) = lower($schema) AND list_contains($tables, lower(t.table_name))
@@ -31,6 +31,9 @@ WHERE lower(s.schema_name) = lower($schema) AND list_contains($tables, lower(t.t
   AND f.begin_snapshot <= $snapshot AND coalesce(f.end_snapshot > $snapshot, true)
 ORDER BY f.data_file_id
 """
+
+_DATA = _FILES.format(count="record_count", files="ducklake_data_file")
+_DELETIONS = _FILES.format(count="delete_count", files="ducklake_delete_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,18 @@ class CatalogFile:
 
 def read_files(lake: Lake, table: LakeConfig, *, snapshot: int) -> tuple[CatalogFile, ...]:
     """The files of the table and of its dead letters in a snapshot."""
+    return _read(lake, table, snapshot, _DATA)
+
+
+def read_files_of_deletions(lake: Lake, table: LakeConfig, *, snapshot: int) -> tuple[CatalogFile, ...]:
+    """Those that say which rows were deleted, and how many: without one of them its table cannot be read."""
+    return _read(lake, table, snapshot, _DELETIONS)
+
+
+def _read(lake: Lake, table: LakeConfig, snapshot: int, text: str) -> tuple[CatalogFile, ...]:
     names = [table.table.lower(), dead_letter_table(table.table).lower()]
     named = {"root": lake.store.root, "schema": table.schema_name, "tables": names, "snapshot": snapshot}
-    return tuple(CatalogFile(*row) for row in lake.execute(_FILES, named))
+    return tuple(CatalogFile(*row) for row in lake.execute(text, named))
 
 
 def check_presence(store: Store, files: Sequence[CatalogFile]) -> Iterator[Finding]:

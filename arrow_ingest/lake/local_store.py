@@ -38,7 +38,7 @@ class LocalStore:
             CatalogUnavailable: it cannot be made.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            durable.make_folders(self.folder)
         except OSError as error:
             raise CatalogUnavailable(f"the data path {self.folder} cannot be made: {error.strerror}") from error
 
@@ -47,7 +47,7 @@ class LocalStore:
 
     def create(self, path: str) -> pa.NativeFile:
         """A new file, in folders that are made durable; raises OSError."""
-        return durable.create(Path(path))
+        return durable.create(Path(path), self.folder)
 
     def settle(self, path: str) -> None:
         """Fsync the file and its entry; raises OSError."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from arrow_ingest.errors import CatalogUnavailable
+from arrow_ingest.lake import durable
 
 _POLL_SECONDS = (0.002, 0.02)
 """A waiter looks again after a random time in this range; the transactions that it waits for take 25 to 75 ms."""
@@ -67,7 +68,7 @@ def holder_of(path: Path) -> str:
 
 def _opened(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folders(path.parent)  # the catalog's is above it, and may be missing as well
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise CatalogUnavailable(f"the lock file {path} cannot be opened: {error.strerror}") from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arrow_ingest.errors import CatalogUnavailable, LaneBusy, MaintenanceBusy
+from arrow_ingest.lake import durable
 from arrow_ingest.lake.locks import holder_of, try_lock, wait_lock
 
 TRANSACTION_SECONDS = 60.0
@@ -62,7 +63,7 @@ class SqliteCatalog:
             CatalogUnavailable: the folder cannot be made, or others held the lock for `TRANSACTION_SECONDS`.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            durable.make_folders(self.path.parent)
         except OSError as error:
             raise CatalogUnavailable(f"the catalog's folder {self.path.parent} cannot be made: {error}") from error
         return self.transaction_lock()

@@ -11,7 +11,13 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake import lanes, ledger, letter_events
 from arrow_ingest.lake.accounting import check_foreign_rows, check_rows
 from arrow_ingest.lake.continuity import check_ledger, check_topic
-from arrow_ingest.lake.file_check import CatalogFile, check_content, check_presence, read_files
+from arrow_ingest.lake.file_check import (
+    CatalogFile,
+    check_content,
+    check_presence,
+    read_files,
+    read_files_of_deletions,
+)
 from arrow_ingest.lake.findings import Code, Finding, Severity, VerifyReport
 from arrow_ingest.lake.ledger import LedgerEntry
 from arrow_ingest.lake.letter_events import Span
@@ -59,6 +65,8 @@ def verify(
 
         files = read_files(lake, config.lake, snapshot=snapshot)
         wanted = [file for file in files if is_wanted(file.path, file.since_snapshot)]
+        deletions = read_files_of_deletions(lake, config.lake, snapshot=snapshot)
+        findings += check_presence(lake.store, deletions)
         findings += _check_files(lake.store, files, wanted, full=full)
         commits = [entry for entry in entries if is_wanted(entry.commit_id, entry.snapshot_id)]
         if not any(finding.code in (Code.FILE_MISSING, Code.FILE_UNREADABLE) for finding in findings):

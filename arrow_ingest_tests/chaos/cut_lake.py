@@ -1,0 +1,192 @@
+"""A lake in PostgreSQL made once, a copy of its catalog for each cut: what it holds then, and may hold.
+
+The copies share files and topic: none of what is cut here removes a file, save where it loses one.
+"""
+
+import json
+import select
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.kafka.cluster import Cluster
+from arrow_ingest.lake import ledger
+from arrow_ingest.lake.findings import VerifyReport
+from arrow_ingest.lake.maintenance.orphans import is_ours
+from arrow_ingest.lake.session import open_lake
+from arrow_ingest.lake.verify import verify
+from arrow_ingest.maintenance_settings import Step
+from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.postgres import PostgresServer
+from arrow_ingest_tests.chaos import cut_operations
+from arrow_ingest_tests.chaos.cut_operations import delete_by_hand, tidy
+from arrow_ingest_tests.lake_contents import PARTITIONS, drained, expected_rows, produce, rows_in
+from arrow_ingest_tests.repairs import refusing
+
+EARLY, DEAD, LATE, PENDING = range(4), range(4, 12), range(12, 16), range(16, 20)
+"""Messages, as they were sent: before an operation two became rows, one dead letters, and one nothing yet."""
+
+TIDIED: dict[str, Any] = {
+    "rotate_after": 1,
+    "lock_wait_seconds": 10,
+    "merge": {"min_files": 1},
+    "rewrite": {"min_deleted_share": 0.001},
+    "snapshots": {"keep_count": 3},
+    "ledger": {"volume_commits": 1},
+}
+ANSWER_SECONDS = 120.0
+
+
+_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a lake holds: what `verify` says of it, how many rows its ledger has, and each row of its table."""
+
+    report: VerifyReport
+    commits: int
+    rows: Counter[tuple[Any, ...]]
+
+
+@dataclass
+class CutLake:
+    """The original and its copies.
+
+    Args:
+        config: of the original; its topic is empty.
+        files_root: the local folder where the store's objects are files.
+        subject: the process that operates on the copies.
+    """
+
+    server: PostgresServer
+    config: PipelineConfig
+    generator: EventGenerator
+    files_root: Path
+    subject: "Subject"
+
+    def __post_init__(self) -> None:
+        self.with_deletions = self.config
+        self._sent = expected_rows(self.generator, PENDING.stop)
+
+    def fill(self) -> None:
+        """Give every operation something to do."""
+        for indices, taken_by in ((EARLY, self.config), (DEAD, refusing(self.config)), (LATE, self.config)):
+            produce(self.config, self.generator, indices)
+            drained(taken_by)
+            if indices == DEAD:  # a table of the ledger is put aside, and how long snapshots are kept is written down
+                tidy(Step.ROLL_UP, self.config)
+                tidy(Step.EXPIRE, self.config)
+        produce(self.config, self.generator, PENDING)
+        self.with_deletions = self._copied(self.config)
+        delete_by_hand(self.with_deletions)
+
+    @contextmanager
+    def copy(self, *, has_deletions: bool) -> Iterator[PipelineConfig]:
+        """The pipeline over a copy of the catalog, for the block."""
+        copied = self._copied(self.with_deletions if has_deletions else self.config)
+        try:
+            yield copied
+        finally:
+            self.server.execute(f"DROP DATABASE {_database(copied)} WITH (FORCE)")
+
+    def _copied(self, original: PipelineConfig) -> PipelineConfig:
+        database = f"copy_{uuid.uuid4().hex}"
+        wait_for_sessions(original)
+        self.server.execute(f"CREATE DATABASE {database} TEMPLATE {_database(original)}")
+        return with_catalog(original, self.server.dsn(database))
+
+    def rows(self, *ranges: range, deleted: bool = False) -> Counter[tuple[Any, ...]]:
+        """Each row of some messages: its place in the log, then its own values."""
+        wanted = {(index % PARTITIONS, index // PARTITIONS) for indices in ranges for index in indices}
+        return Counter(row for row in self._sent if row[1:3] in wanted and not (deleted and row[2] == 0 and row[3] < 5))
+
+    def held(self, config: PipelineConfig) -> Held:
+        """What a copy holds, by one session."""
+        with Cluster(config.kafka) as cluster, open_lake(config.lake, read_only=True) as lake:
+            report = verify(lake, config, topic=cluster.topic_state, full=True)
+            commits = len(ledger.commits_since(lake, config.name, 0))
+            return Held(report, commits, Counter(rows_in(lake)) if report.ok else Counter())
+
+    def strangers(self) -> list[Path]:
+        """Files that orphan removal would not know for ours."""
+        return [file for file in self.files_root.rglob("*.*") if file.is_file() and not is_ours(file.name)]
+
+
+def with_catalog(config: PipelineConfig, dsn: str) -> PipelineConfig:
+    """The same pipeline over another catalog."""
+    return config.model_copy(update={"lake": config.lake.model_copy(update={"catalog": f"postgres:{dsn}"})})
+
+
+def through(config: PipelineConfig, port: int) -> PipelineConfig:
+    """The same pipeline, its catalog reached by a proxy's port."""
+    return with_catalog(config, make_conninfo(_dsn(config), port=port))
+
+
+def wait_for_sessions(config: PipelineConfig) -> None:
+    """Return once the server has ended all sessions of a catalog: one whose client is gone may still commit."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    with psycopg.connect(_dsn(config), autocommit=True) as connection:
+        while connection.execute(_SESSIONS).fetchone() != (0,):
+            assert time.monotonic() < deadline, "the server keeps sessions whose client is gone"
+            time.sleep(0.02)
+
+
+class Subject:
+    """A process that writes; another one after it has died. A context manager."""
+
+    def __init__(self, log_file: Path) -> None:
+        self._log_file = log_file
+        self._child: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def does(self, name: str, config: PipelineConfig) -> str:
+        """What became of an operation: as `cut_operations` tells it, or ``died of`` a signal."""
+        child = self._child or self._started()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps([name, config.model_dump(mode="json", by_alias=True)]) + "\n")
+        child.stdin.flush()
+        assert select.select([child.stdout], [], [], ANSWER_SECONDS)[0], f"{name} hangs: {self._log_file.read_text()}"
+        said = child.stdout.readline().strip()
+        if said:
+            return said
+        self._child = None
+        return f"died of signal {-child.wait()}"
+
+    def _started(self) -> "subprocess.Popen[str]":
+        with self._log_file.open("a") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", cut_operations.__name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        return self._child
+
+
+def _dsn(config: PipelineConfig) -> str:
+    return config.lake.catalog.removeprefix("postgres:")
+
+
+def _database(config: PipelineConfig) -> str:
+    return str(conninfo_to_dict(_dsn(config))["dbname"])

@@ -1,0 +1,246 @@
+"""A TCP proxy before PostgreSQL that counts what it is asked, and cuts the line around one request of a run's.
+
+A request is what a client sends before it waits for an answer: a statement, a part of a COPY, the start of a session.
+"""
+
+import re
+import socket
+import struct
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Self
+
+_FAREWELL = b"X"
+"""How a client takes its leave; it waits for no answer."""
+
+_WRITES = ("Q INSERT", "Q UPDATE", "Q DELETE", "Q CREATE", "Q DROP")
+
+
+class Side(Enum):
+    """Where a cut lies."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What goes wrong: the line is cut before a request arrives, or once the server has done what it says.
+
+    Args:
+        request: as `shown` shows it, since runs differ in how often they look at what does not change.
+        occurrence: which of those that look alike, from 1.
+        stays_away: no connection is accepted any more, and all others are cut as well.
+    """
+
+    request: str
+    occurrence: int
+    side: Side
+    stays_away: bool = False
+
+    def __str__(self) -> str:
+        away = ", away from then on" if self.stays_away else ""
+        return f"cut {self.side.value} {self.request[:100]} ({self.occurrence}){away}"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, without its values, and over which connection."""
+
+    connection: int
+    says: str
+
+
+@dataclass
+class Passage:
+    """One run through the proxy: what was asked, in order, and whether the cut was reached."""
+
+    cut: Cut | None
+    requests: list[Request] = field(default_factory=list)
+    happened: threading.Event = field(default_factory=threading.Event)
+
+    def places(self, *, of_writes_only: bool) -> tuple[tuple[str, int, bool], ...]:
+        """Where a run like this one can be cut: request, occurrence, and whether it is the COMMIT of a write.
+
+        Each statement of every transaction that writes, where several look alike the first of them; besides, the first
+        of each statement outside of those, unless ``of_writes_only``.
+        """
+        counts: Counter[str] = Counter()
+        found: dict[tuple[str, int], bool] = {}
+        open_ones: dict[int, list[tuple[str, int]]] = {}
+        for request in self.requests:
+            counts[request.says] += 1
+            place = (request.says, counts[request.says])
+            if place[1] == 1 and not of_writes_only:
+                found.setdefault(place, False)
+            if request.says.startswith("Q BEGIN"):
+                open_ones[request.connection] = []
+            held = open_ones.get(request.connection)
+            if held is None:
+                continue
+            if all(says != request.says for says, _ in held):
+                held.append(place)
+            if request.says == "Q COMMIT":
+                if any(says.startswith(_WRITES) for says, _ in held):
+                    found.update({one: one is place for one in held})
+                del open_ones[request.connection]
+        return tuple((*place, is_commit) for place, is_commit in found.items())
+
+
+class CuttingProxy:
+    """Forwards connections to a server; a context manager. One run at a time."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._passage = Passage(None)
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut_all()
+
+    @contextmanager
+    def passage(self, cut: Cut | None = None) -> Iterator[Passage]:
+        """Count a run's requests, and cut it; afterwards nothing of it is open any more."""
+        with self._lock:
+            self._passage = passage = Passage(cut)
+        try:
+            yield passage
+        finally:
+            self.cut_all()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server is out of reach by now."""
+        cut = self._passage.cut
+        return cut is not None and cut.stays_away and self._passage.happened.is_set()
+
+    def asks(self, connection: int, request: bytes) -> Side | None:
+        """Count a request; where it is cut, if it is."""
+        with self._lock:
+            passage, said = self._passage, shown(request)
+            passage.requests.append(Request(connection, said))
+            cut = passage.cut
+            if cut is None or cut.request != said:
+                return None
+            if cut.occurrence != sum(asked.says == said for asked in passage.requests):
+                return None
+            passage.happened.set()
+        if cut.stays_away and cut.side is Side.BEFORE:
+            self.cut_all()
+        return cut.side
+
+    def loses_answer(self) -> None:
+        """The server has answered the request; nobody hears of it."""
+        if self.is_away:
+            self.cut_all()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    if self.is_away:
+                        raise ConnectionRefusedError
+                    server = socket.create_connection(("127.0.0.1", self._server_port))
+                except OSError:
+                    client.close()
+                    continue
+                with self._lock:
+                    self._open |= {client, server}
+                _Connection(self, client, server).start()
+
+    def close(self, *ends: socket.socket) -> None:
+        """Cut one connection."""
+        with self._lock:
+            self._open -= set(ends)
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut_all(self) -> None:
+        """Cut every connection that is open now."""
+        with self._lock:
+            ends = tuple(self._open)
+        self.close(*ends)
+
+
+class _Connection:
+    """One client; requests are told apart by whose turn it is."""
+
+    def __init__(self, proxy: CuttingProxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._server = server
+        self._is_servers_turn = False
+        self._cut: Side | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._to_server, daemon=True).start()
+        threading.Thread(target=self._to_client, daemon=True).start()
+
+    def _to_server(self) -> None:
+        with suppress(OSError):
+            while data := self._client.recv(1 << 20):
+                if not self._is_servers_turn and data[:1] != _FAREWELL:
+                    self._is_servers_turn = True
+                    self._cut = self._proxy.asks(id(self), data)
+                if self._cut is Side.BEFORE:
+                    break
+                self._server.sendall(data)
+        self._proxy.close(self._client, self._server)
+
+    def _to_client(self) -> None:
+        tail = b""
+        with suppress(OSError):
+            while data := self._server.recv(1 << 20):
+                tail = (tail + data)[-64:]
+                is_answered = ends_answer(tail)
+                if self._cut is Side.AFTER:
+                    if not is_answered:
+                        continue  # it is not done yet
+                    self._proxy.loses_answer()
+                    break
+                if is_answered:
+                    self._is_servers_turn = False
+                self._client.sendall(data)
+        self._proxy.close(self._client, self._server)
+
+
+def ends_answer(tail: bytes) -> bool:
+    r"""Whether what the server sent last is a message after which it waits.
+
+    >>> ends_answer(b"C\x00\x00\x00\x0bCOMMIT\x00Z\x00\x00\x00\x05I")
+    True
+    >>> ends_answer(b"D\x00\x00\x00\x07row")
+    False
+    """
+    is_ready = len(tail) >= 6 and tail[-6:-5] == b"Z" and tail[-5:-1] == b"\x00\x00\x00\x05"
+    start = tail.rfind(b"G\x00\x00")
+    return is_ready or (start >= 0 and struct.unpack(">I", tail[start + 1 : start + 5])[0] == len(tail) - start - 1)
+
+
+def shown(request: bytes) -> str:
+    r"""A request's beginning without its values, by which the same statement is known again in another run.
+
+    >>> shown(b"Q\x00\x00\x00\x18INSERT INTO t VALUES (7, 'x')\x00")
+    'Q INSERT INTO t VALUES (0, 0)'
+    """
+    kind = request[:1].decode("ascii", "replace") if request[:1].isalpha() else "start"
+    text = request[5:2048].decode("ascii", "replace")
+    text = re.sub(r"'[^']*'?", "0", text.replace("\x00", " "))
+    text = re.sub(r"[^ -~]+", " ", re.sub(r"\d+", "0", text))
+    return f"{kind} {' '.join(text.split())}"[:300]

@@ -1,0 +1,248 @@
+"""The line to PostgreSQL cut before or after the answer to a statement, of all that writes to a lake: once, or not."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arrow_ingest.config import PipelineConfig
+from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.lake.findings import Code
+from arrow_ingest.producer.events import EventGenerator
+from arrow_ingest.stack.postgres import PostgresServer
+from arrow_ingest.stack.s3 import S3Server
+from arrow_ingest_tests.chaos.cut_lake import (
+    DEAD,
+    EARLY,
+    LATE,
+    PENDING,
+    TIDIED,
+    CutLake,
+    Subject,
+    through,
+    wait_for_sessions,
+)
+from arrow_ingest_tests.chaos.cut_operations import DONE
+from arrow_ingest_tests.chaos.cutting_proxy import Cut, CuttingProxy, Passage, Side
+from arrow_ingest_tests.chaos.scoreboard import Score
+from arrow_ingest_tests.conftest import new_topic
+from arrow_ingest_tests.lake_contents import PARTITIONS, pipeline
+from arrow_ingest_tests.worlds import variables_of_s3
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3_600)]
+
+SAMPLED = 1
+"""Statements beside the COMMITs that the first seed cuts, of each operation."""
+
+TOLD = ("CatalogUnavailable", "CommitConflict", "LaneLockLost", "OutcomeUnknown", "StepFailed", "died of")
+"""How an operation may end: with what says that trying again is right. DuckDB may end the process (FACTS)."""
+
+NOT_DONE = ("CatalogUnavailable", "CommitConflict", "LaneLockLost")
+"""Of those, what says that nothing was changed."""
+
+BY_HAND = "delete_by_hand"
+
+SHARDS = 11
+"""Seeds 1 to 22 share the rest: eleven of them on local files, and eleven on S3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an operation makes of the messages; whether some rows were deleted by hand before."""
+
+    adds: tuple[range, ...] = ()
+    has_deletions: bool = False
+    records: int | None = None
+    """Rows that it appends to the ledger; None: it may take some out, or sum them up."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "ingest": Kind(adds=(PENDING,), records=1),
+    "replay": Kind(adds=(DEAD,), records=1),
+    "rebuild": Kind(records=1),
+    "rotate": Kind(records=0),
+    "roll_up": Kind(),
+    "merge": Kind(records=0),
+    "rewrite": Kind(has_deletions=True, records=0),
+    "letters": Kind(records=0),
+    "expire": Kind(has_deletions=True, records=0),
+}
+
+
+@pytest.fixture(scope="module")
+def proxy(postgres: PostgresServer) -> Iterator[CuttingProxy]:
+    with CuttingProxy(postgres.port) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def local(
+    tmp_path_factory: pytest.TempPathFactory, broker: EmbeddedBroker, postgres: PostgresServer
+) -> Iterator[CutLake]:
+    """A filled lake over local files, for all tests of a process."""
+    folder = tmp_path_factory.mktemp("local")
+    with filled(folder, broker, postgres, str(folder / "data"), folder / "data") as lake:
+        yield lake
+
+
+@pytest.fixture(scope="module")
+def on_s3(
+    tmp_path_factory: pytest.TempPathFactory, broker: EmbeddedBroker, postgres: PostgresServer, s3: S3Server
+) -> Iterator[CutLake]:
+    """The same over a bucket, by a key that may delete: what could be taken away by mistake can be."""
+    folder, bucket = tmp_path_factory.mktemp("s3"), s3.new_bucket()
+    with pytest.MonkeyPatch.context() as environment:
+        variables_of_s3(environment, s3.environ(s3.maintenance))
+        with filled(folder, broker, postgres, f"s3://{bucket}/lake/", s3.data / bucket / "lake") as lake:
+            yield lake
+
+
+@pytest.fixture
+def lake(seed: int, request: pytest.FixtureRequest) -> CutLake:
+    """The one of the seed; the first seed, which is CI's, needs no S3 server."""
+    found = request.getfixturevalue("on_s3" if is_on_s3(seed) else "local")
+    assert isinstance(found, CutLake)
+    return found
+
+
+@contextmanager
+def filled(
+    folder: Path, broker: EmbeddedBroker, postgres: PostgresServer, data_path: str, files_root: Path
+) -> Iterator[CutLake]:
+    config = pipeline(
+        folder,
+        broker.bootstrap_servers,
+        new_topic(broker.bootstrap_servers, PARTITIONS),
+        catalog=f"postgres:{postgres.new_database()}",
+        data_path=data_path,
+        maintenance=TIDIED,
+        dead_letters={"keep_days": 1},
+    )
+    generator = EventGenerator(seed=7, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
+    with Subject(folder / "stderr.log") as subject:
+        lake = CutLake(postgres, config, generator, files_root, subject)
+        lake.fill()
+        yield lake
+
+
+def is_on_s3(seed: int) -> bool:
+    return seed % 2 == 1
+
+
+def chosen(passage: Passage, seed: int, name: str) -> Sequence[Cut]:
+    """The first seed takes every COMMIT of a write, before and after, and a few other places; the others share all."""
+    places = passage.places(of_writes_only=is_on_s3(seed))
+    if seed == 0:
+        others = [place for place in places if not place[2]]
+        chance = random.Random(f"unknown outcomes/{name}")
+        at_commits = [Cut(*place[:2], side) for place in places if place[2] for side in Side]
+        sampled = chance.sample(others, SAMPLED)
+        return [*at_commits, *(Cut(*place[:2], chance.choice(tuple(Side)), chance.random() < 0.5) for place in sampled)]
+    every = [Cut(*place[:2], side, away) for place in places for side in Side for away in (False, True)]
+    return every[(seed - 1) // 2 % SHARDS :: SHARDS]
+
+
+@dataclass
+class Trial:
+    """One operation over copies of one lake.
+
+    Args:
+        told: of each cut, what became of the operation.
+    """
+
+    lake: CutLake
+    name: str
+    kind: Kind
+    proxy: CuttingProxy
+    commits: int = 0
+    told: list[str] = field(default_factory=list)
+    damage: Counter[str] = field(default_factory=Counter)
+
+    def scouted(self) -> Passage:
+        """What it asks the server where nothing is cut."""
+        with self.lake.copy(has_deletions=self.kind.has_deletions) as copy:
+            self.commits = self.lake.held(copy).commits
+            with self.proxy.passage() as passage:
+                assert self.lake.subject.does(self.name, through(copy, self.proxy.port)) == DONE
+            self.check_done(copy)
+        return passage
+
+    def cut(self, cut: Cut) -> None:
+        """Do it with the line cut, look, and let the next run finish it."""
+        with self.lake.copy(has_deletions=self.kind.has_deletions) as copy:
+            with self.proxy.passage(cut) as passage:
+                said = self.lake.subject.does(self.name, through(copy, self.proxy.port))
+            self.told.append(f"{cut}: {said[:300]}")
+            assert passage.happened.is_set(), "it was not reached"
+            wait_for_sessions(copy)
+            if said != DONE:
+                self.check_whole(copy, said)
+                assert self.lake.subject.does(self.name, copy) == DONE
+            self.check_done(copy)
+
+    def check_whole(self, copy: PipelineConfig, said: str) -> None:
+        """It is done, or not, and whole either way; and not done, where that is what it says."""
+        held = self.lake.held(copy)
+        assert held.report.ok, held.report.findings
+        assert said.startswith(TOLD), "somebody would look for the wrong thing"
+        is_done = held.commits > self.commits
+        assert not (is_done and said.startswith(NOT_DONE)), "but it is done"
+        self.compare(held.rows, *(self.kind.adds if is_done else ()))
+
+    def check_done(self, copy: PipelineConfig) -> None:
+        """It is done, and once."""
+        held = self.lake.held(copy)
+        assert held.report.ok, held.report.findings
+        self.compare(held.rows, *self.kind.adds)
+        assert self.kind.records is None or held.commits == self.commits + self.kind.records
+
+    def compare(self, found: Counter[tuple[Any, ...]], *added: range) -> None:
+        wanted = self.lake.rows(EARLY, LATE, *added, deleted=self.kind.has_deletions)
+        damage = {"lost": (wanted - found).total(), "duplicated": (found - wanted).total()}
+        self.damage.update(damage)
+        assert damage == {"lost": 0, "duplicated": 0}
+        assert self.lake.strangers() == []
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_cut_off_is_done_once_or_not_at_all(
+    name: str, seed: int, lake: CutLake, proxy: CuttingProxy, score: Score
+) -> None:
+    trial = Trial(lake, name, KINDS[name], proxy)
+    failed = []
+    for cut in chosen(trial.scouted(), seed, name):
+        try:
+            trial.cut(cut)
+        except AssertionError as failure:
+            failed.append(f"{trial.told[-1]}: {failure}")
+    score(unknown_outcomes=len(trial.told), **trial.damage)
+    print(name, *trial.told, sep="\n")
+    assert not failed, "\n".join(failed)
+
+
+def test_a_deletion_by_hand_that_is_cut_off_is_whole_or_told(
+    seed: int, lake: CutLake, proxy: CuttingProxy, score: Score
+) -> None:
+    """DuckLake's own statement, and no command of ours: its rollback removes a file that the snapshot may need."""
+    with lake.copy(has_deletions=False) as copy, proxy.passage() as scouted:
+        assert lake.subject.does(BY_HAND, through(copy, proxy.port)) == DONE
+    [place] = [place for place in scouted.places(of_writes_only=True) if place[2]]
+    silent = 0
+    for side in Side:
+        with lake.copy(has_deletions=False) as copy:
+            with proxy.passage(Cut(*place[:2], side)) as passage:
+                said = lake.subject.does(BY_HAND, through(copy, proxy.port))
+            assert passage.happened.is_set()
+            assert said.startswith("CatalogUnavailable")
+            wait_for_sessions(copy)
+            held = lake.held(copy)
+            is_told = {found.code for found in held.report.findings} == {Code.FILE_MISSING}
+            silent += not is_told and not (held.report.ok and held.rows == lake.rows(EARLY, LATE))
+    score(unknown_outcomes=len(Side), silent=silent)
+    assert silent == 0
