@@ -143,8 +143,8 @@ class ModelConfig(SettingsModel):
     refresh: Annotated[
         Text,
         Field(
-            description="When table partitions are computed anew by themselves. on_change: once the pipeline's table has "
-            'published new rows of them; a cron expression in UTC, such as "*/5 * * * *": the same, but at most once a '
+            description="When table partitions are computed anew by themselves. on_change: once new rows "
+            'of them are published; a cron expression in UTC, such as "*/5 * * * *": the same, but at most once a '
             "tick; by_hand: never."
         ),
     ] = ON_CHANGE

@@ -52,7 +52,9 @@ def reasons(report: ModelReport) -> list[Why]:
 
 def daily(lake: ModelLake) -> dict[str, int]:
     """Events by day, as the model's table has them."""
-    return {str(day): events for day, events in lake.query("SELECT day, sum(events)::INT FROM lake.main.daily GROUP BY 1")}
+    return {
+        str(day): events for day, events in lake.query("SELECT day, sum(events)::INT FROM lake.main.daily GROUP BY 1")
+    }
 
 
 def live_files(lake: ModelLake) -> list[str]:
@@ -313,4 +315,3 @@ def test_state_that_is_made_anew_is_the_same_and_stays_in_the_catalog(
 def state_of(lake: ModelLake) -> dict[str, Any]:
     with open_lake(lake.config.lake, read_only=True) as session:
         return dict(state.read(session, "daily"))
-

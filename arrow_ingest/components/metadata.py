@@ -56,7 +56,7 @@ def window_numbers(receipts: Sequence[Receipt], *, seconds: float, lag: int | No
 
 def partition_metadata(
     config: PipelineConfig, publication: Publication, total: PartitionTotal | None
-) -> dict[str, dg.MetadataValue | dg.TableSchema | int | float]:
+) -> dict[str, dg.MetadataValue | dg.TableSchema | dg.TableColumnLineage | int | float]:
     """What the ledger says of one table partition: ``rows`` and ``files`` of the window, counts and sizes of it all.
 
     Args:

@@ -15,6 +15,7 @@ import dagster as dg
 
 from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
+from arrow_ingest.components.column_lineage import COLUMN_LINEAGE, of_table
 from arrow_ingest.components.evidence import evidence_of
 from arrow_ingest.components.ledger_view import LedgerView, read_view
 from arrow_ingest.components.metadata import (
@@ -136,6 +137,8 @@ class Publisher:
         }
         if view.schema is not None:
             metadata[COLUMN_SCHEMA] = column_schema(view.schema)
+            columns = [column.name for column in view.schema.columns]
+            metadata[COLUMN_LINEAGE] = of_table(columns, Names.of(self._config).topic)
         self._context.log_event(
             dg.AssetMaterialization(
                 self._table, partition=value, metadata=metadata, tags=event_tags(self._config, publication.version)

@@ -1,4 +1,4 @@
-"""What a model's partition was computed from, and what has become of the pipeline's table since, to why it is due. Pure."""
+"""What a model's partition was computed from, and what changed since, to why it is due. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

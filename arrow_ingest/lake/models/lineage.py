@@ -1,7 +1,7 @@
 """A model's query, as DuckDB's parser understands it, to the columns that each of its columns comes from.
 
-What a value is made of counts, not what rows are chosen by: `count(*)` comes from no column. What the query cannot tell,
-or tells wrongly, the YAML's ``lineage`` says.
+What a value is made of counts, not what rows are chosen by: `count(*)` comes from no column. Where the query tells too
+little, the YAML's ``lineage`` says it.
 """
 
 import json

@@ -108,7 +108,7 @@ class PartitionsReplaced:
 def condition(model: SqlModel, value: str) -> str:
     """What selects the rows of a table partition, whether its column is a date or an instant.
 
-    As texts, which DuckDB casts to the column's type: a date that is compared with an instant prunes no file (measured).
+    As texts, which DuckDB casts to the column's type: no file is pruned where a date meets an instant (measured).
     """
     column = quoted(model.partition_by.column)
     limits = bounds(value, model.unit)

@@ -72,6 +72,11 @@ class Outcome:
     seconds: float = 0.0
     since: int | None = None
 
+    @property
+    def is_new(self) -> bool:
+        """Whether its rows were computed in this run."""
+        return self.why is not Why.CURRENT
+
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
@@ -154,7 +159,9 @@ def _commit(
     before = {value: known for value, known in plan.before.items() if plan.why[value] is not Why.CURRENT}
     change = PartitionsReplaced(plan.commit_id, model, plan.staged, before, plan.snapshot, run_id)
     lake = opens(model.pipeline.lake)
-    with Committer(model.pipeline.lake, session=lake, opens=opens, finds=partial(_landed, name=model.name)) as committer:
+    with Committer(
+        model.pipeline.lake, session=lake, opens=opens, finds=partial(_landed, name=model.name)
+    ) as committer:
         state.ensure(lake, model)
         committed = committer.commit(change, at=at)
     return committed, {row.value: row for row in change.computed(committed.committed_at)}

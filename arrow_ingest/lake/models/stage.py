@@ -148,15 +148,15 @@ def _checked(model: SqlModel, value: str, rows: pa.Table) -> pa.Table:
     for number in pc.unique(numbers).to_pylist():
         if (found := partition_names(number, model.unit)[0]) != value:
             raise ModelRefused(
-                model.name, value, f"its query gives rows of {found or 'no partition'} by {by.column}: each has to be "
-                "from $start to $stop"
+                model.name,
+                value,
+                f"its query gives rows of {found or 'no partition'} by {by.column}: each has to be "
+                "from $start to $stop",
             )
     return rows
 
 
-def _written(
-    lake: Lake, model: SqlModel, tables: Iterator[pa.Table], value: str, name: str
-) -> Iterator[StagedFile]:
+def _written(lake: Lake, model: SqlModel, tables: Iterator[pa.Table], value: str, name: str) -> Iterator[StagedFile]:
     """Files of the rows: one, but for partitions larger than `parquet.target_file_bytes`."""
     number = partition_numbers(pa.array([bounds(value, model.unit)[0]], TIMESTAMPTZ), model.unit)[0].as_py()
     hive_path = partition_names(number, model.unit)[1]

@@ -64,8 +64,8 @@ def check(lake: Lake, model: SqlModel) -> bool:
     [(held,)] = lake.execute(f"SELECT identity FROM {own(table_of(model.name))} WHERE table_partition IS NULL")
     if held != (wanted := _identity(model)):
         raise LakeMismatch(
-            f"model {model.name} is {_shown(held)} in the lake and {_shown(wanted)} in the YAML: put the old value back, "
-            "or give the new settings another name and table"
+            f"model {model.name} is {_shown(held)} in the lake and {_shown(wanted)} in the YAML: put the old value "
+            "back, or give the new settings another name and table"
         )
     return True
 
@@ -96,9 +96,7 @@ def write(lake: Lake, name: str, computed: Iterable[Computed]) -> None:
     for row in computed:
         lake.execute(f"DELETE FROM {table} WHERE table_partition = ?", [row.value])
         values = (row.value, row.source_snapshot, row.code_version, row.rows, row.files, row.size_bytes)
-        lake.execute(
-            insert(table, COLUMNS), (*values, row.commit_id, row.run_id, row.computed_at, None, None)
-        )
+        lake.execute(insert(table, COLUMNS), (*values, row.commit_id, row.run_id, row.computed_at, None, None))
 
 
 def commits(lake: Lake, name: str) -> int:
@@ -161,8 +159,8 @@ def _check_is_free(lake: Lake, model: SqlModel) -> None:
     is_a_pipelines = (target.schema_name.lower(), target.table.lower()) in tables
     if is_a_pipelines or read_table_schema(lake, target) is not None:
         raise LakeMismatch(
-            f"table {target.schema_name}.{target.table} is there already and model {model.name} did not make it: choose "
-            "another one"
+            f"table {target.schema_name}.{target.table} is there already and model {model.name} did not make it: "
+            "choose another one"
         )
 
 
