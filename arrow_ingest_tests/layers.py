@@ -48,7 +48,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "pipeline": ROOMS,
     "producer": frozenset({"errors", "values"}),
     "alerts": BASE,
-    "documents": BASE,
+    "documents": BASE | {"setting"},
     "project": BASE | {"documents"},
     "components": ROOMS | {"pipeline", "project", "documents", "alerts"},
     "definitions": BASE | {"components", "project"},

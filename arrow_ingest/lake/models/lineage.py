@@ -20,6 +20,10 @@ Columns = dict[str, frozenset[str]]
 """Folded name of a column to the columns that it comes from, in the order of the columns."""
 
 
+_UNNAMED = "\0"
+"""Begins the name of a column that the query does not name: they count in subqueries, and by their place."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Scope:
     """What names mean at one place of the query: tables that it may read, and the relations behind its FROM."""
@@ -57,7 +61,11 @@ def columns_of(tree: Any, source_columns: Iterable[str], *, table: str, schema: 
     of_source = {name: frozenset([name]) for name in spelled}
     scope = _Scope(fold(table), fold(schema), of_source, ctes={}, relations={})
     outputs = _outputs(tree["statements"][0]["node"], scope)
-    return {name: tuple(column for key, column in spelled.items() if key in keys) for name, keys in outputs.items()}
+    return {
+        name: tuple(column for key, column in spelled.items() if key in keys)
+        for name, keys in outputs.items()
+        if not name.startswith(_UNNAMED)
+    }
 
 
 def _outputs(node: Any, scope: _Scope) -> Columns:
@@ -72,7 +80,8 @@ def _outputs(node: Any, scope: _Scope) -> Columns:
     for expression in node["select_list"]:
         if expression["class"] == "STAR":
             outputs |= _starred(expression, scope)
-        elif name := expression.get("alias") or (expression.get("column_names") or [""])[-1]:
+        else:
+            name = expression.get("alias") or (expression.get("column_names") or [f"{_UNNAMED}{len(outputs)}"])[-1]
             outputs[fold(name)] = _origins(expression, scope, outputs)
     return outputs
 
