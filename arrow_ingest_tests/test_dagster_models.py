@@ -76,7 +76,11 @@ def test_range_is_one_run_that_tells_of_each_day(lake: ModelLake, instance: dg.D
     assert metadata["why"].value == "new: never computed before"
     assert isinstance(metadata["source_snapshot"].value, int)
     schema, lineage = metadata["dagster/column_schema"].value, metadata["dagster/column_lineage"].value
-    assert [column.name for column in schema.columns] == ["day", "event", "events"]
+    assert {column.name: column.description for column in schema.columns} == {
+        "day": "from events: timestamp",
+        "event": "from events: event",
+        "events": None,
+    }
     source = Names.of(model.pipeline).table
     assert {
         name: [(dep.asset_key, dep.column_name) for dep in deps] for name, deps in lineage.deps_by_column.items()

@@ -1,15 +1,18 @@
 """SQL models over a real lake: what is computed, what is not, and what a run that is cut off or overtaken leaves."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, ModelRefused, Replan, StatementRefused
+from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, ModelRefused, Replan, StatementRefused, Stopped
+from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.lake.models import state
 from arrow_ingest.lake.models.due import Why
 from arrow_ingest.lake.models.run import ModelReport, check_answers, compute
 from arrow_ingest.lake.session import Lake, open_lake
+from arrow_ingest.maintenance_settings import Step
 from arrow_ingest.model_settings import SqlModel
 from arrow_ingest.values import Point
 from arrow_ingest_tests.model_lake import ModelLake
@@ -150,6 +153,31 @@ def test_run_that_ends_amid_its_transaction_changes_nothing(local: ModelLake) ->
         assert daily(local) == {FIRST: 3}
     assert reasons(run(model, FIRST)) == [Why.TOUCHED]
     assert daily(local) == {FIRST: 6}
+
+
+def test_run_that_is_asked_to_stop_changes_nothing(local: ModelLake) -> None:
+    answers = iter([False, False, True])
+    with pytest.raises(Stopped):
+        run(local.model(), *DAYS, stop=lambda: next(answers))
+    assert local.query("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'daily'") == [(0,)]
+
+
+def test_file_of_a_run_that_died_goes_with_the_orphans_of_its_pipeline(local: ModelLake) -> None:
+    model = local.model()
+    run(model, FIRST)
+
+    def die(point: Point) -> None:
+        if point is Point.FENCED:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(model, SECOND, at=die)
+    folder = Path(local.config.lake.data_path) / "main" / "daily"
+    assert len(list(folder.rglob("model-*.parquet"))) == 2
+    in_a_week = datetime.now(UTC) + timedelta(days=8)
+    maintain(local.config, run_id="test", now=in_a_week, only=[Step.ORPHANS])
+    assert [str(file) for file in folder.rglob("model-*.parquet")] == live_files(local)
+    assert daily(local) == {FIRST: 3}
 
 
 class LosesAnswers(Lake):

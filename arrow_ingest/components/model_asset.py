@@ -1,19 +1,20 @@
 """A SQL model as an executable asset: one run brings the partitions that it was launched for up to date."""
 
+import threading
 from collections.abc import Iterator
 
 import dagster as dg
 
 from arrow_ingest.components import history
-from arrow_ingest.components.column_lineage import COLUMN_LINEAGE, of_model
-from arrow_ingest.components.metadata import COLUMN_SCHEMA, column_schema
+from arrow_ingest.components.background import BackgroundDrain
+from arrow_ingest.components.column_lineage import COLUMN_LINEAGE, described, of_model
+from arrow_ingest.components.metadata import COLUMN_SCHEMA
 from arrow_ingest.components.model_checks import answer_event
 from arrow_ingest.components.model_spec import ModelNames, model_spec
 from arrow_ingest.components.run_log import lines_on_stderr
 from arrow_ingest.components.runs import requested_partitions
 from arrow_ingest.errors import ArrowIngestError, ConfigError
 from arrow_ingest.lake.models.run import ModelReport, Outcome, compute
-from arrow_ingest.lake.schema import TableSchema
 from arrow_ingest.lake.sql import in_lake
 from arrow_ingest.model_settings import SqlModel
 
@@ -39,12 +40,7 @@ def build_model_asset(model: SqlModel) -> dg.AssetsDefinition:
             if not requested:
                 raise ConfigError(f"model {model.name} is computed by partition: launch the run with some")
             with lines_on_stderr():
-                report = compute(
-                    model,
-                    requested,
-                    run_id=context.run.run_id,
-                    is_forced=context.op_execution_context.op_config[FORCE],
-                )
+                report = _computed(model, context, requested)
         except ArrowIngestError as error:
             raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
         if report.refusals:
@@ -56,12 +52,27 @@ def build_model_asset(model: SqlModel) -> dg.AssetsDefinition:
     return refresh
 
 
+def _computed(model: SqlModel, context: dg.AssetExecutionContext, requested: tuple[str, ...]) -> ModelReport:
+    """What the run did, on a thread of its own: Dagster's interrupt never lands inside native code."""
+    is_forced, done = context.op_execution_context.op_config[FORCE], list[ModelReport]()
+
+    def work(stop: threading.Event) -> Iterator[None]:
+        run_id = context.run.run_id
+        done.append(compute(model, requested, run_id=run_id, is_forced=is_forced, stop=stop.is_set))
+        yield from ()
+
+    with BackgroundDrain(work) as nothing:
+        for _ in nothing:
+            pass
+    return done[0]
+
+
 def metadata(
     model: SqlModel, report: ModelReport, outcome: Outcome
 ) -> dict[str, dg.MetadataValue | dg.TableSchema | dg.TableColumnLineage | str | int | float]:
     """What is told of one partition. The UI plots numbers by key, so keys stay as they are."""
     computed = outcome.computed
-    names, columns = ModelNames.of(model), [column.name for column in report.schema]
+    lineage = of_model([column.name for column in report.schema], report.columns, ModelNames.of(model).source)
     told: dict[str, dg.MetadataValue | dg.TableSchema | dg.TableColumnLineage | str | int | float] = {
         "why": f"{outcome.why}: {outcome.why.says}",
         "seconds": round(outcome.seconds, 3),
@@ -69,8 +80,8 @@ def metadata(
         "dagster/partition_row_count": computed.rows if computed else 0,
         "dagster/size_bytes": computed.size_bytes if computed else 0,
         "files": computed.files if computed else 0,
-        COLUMN_SCHEMA: column_schema(TableSchema(report.schema)),
-        COLUMN_LINEAGE: of_model(columns, report.columns, names.source),
+        COLUMN_SCHEMA: described(report.schema, lineage),
+        COLUMN_LINEAGE: lineage,
     }
     if outcome.since is not None:
         told["source_snapshot_before"] = outcome.since

@@ -19,7 +19,7 @@ from arrow_ingest.lake.models.check_sql import counting
 from arrow_ingest.lake.models.due import Computed, Why, why
 from arrow_ingest.lake.models.lineage import ColumnLineage, lineage
 from arrow_ingest.lake.models.replace import PartitionsReplaced, condition, planned_columns
-from arrow_ingest.lake.models.stage import StagedPartition, prepare, stage
+from arrow_ingest.lake.models.stage import StagedPartition, never, prepare, stage
 from arrow_ingest.lake.models.windows import read_keys
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake, open_lake
@@ -118,6 +118,7 @@ def compute(
     *,
     run_id: str,
     is_forced: bool = False,
+    stop: Callable[[], bool] = never,
     at: Callable[[Point], None] = ignore,
     opens: Callable[..., Lake] = open_lake,
 ) -> ModelReport:
@@ -125,18 +126,20 @@ def compute(
 
     Args:
         is_forced: also those of which nothing has changed.
+        stop: asked now and then before anything is committed; whether to end.
         opens: the lake, for the sessions that write.
 
     Raises:
         LakeNotMade: the pipeline has no table yet.
         LakeMismatch: the model's table is another one's.
         ModelRefused, StatementRefused: the query, or its rows, are not what the table takes; nothing was changed.
+        Stopped: as asked; nothing was changed.
         Replan: other runs computed the same partitions first, all the time.
         CatalogUnavailable, CommitConflict, OutcomeUnknown: as a commit of a lane.
     """
     wanted = tuple(dict.fromkeys(values))
     for attempt in range(1, ATTEMPTS + 1):
-        plan = _planned(model, wanted, is_forced=is_forced)
+        plan = _planned(model, wanted, stop, is_forced=is_forced)
         if plan.refusals or not plan.staged:
             return _report(plan, wanted, plan.before, None)
         at(Point.STAGED)
@@ -186,7 +189,7 @@ def check_answers(model: SqlModel, values: Iterable[str]) -> tuple[CheckAnswer, 
         )
 
 
-def _planned(model: SqlModel, values: tuple[str, ...], *, is_forced: bool) -> _Plan:
+def _planned(model: SqlModel, values: tuple[str, ...], stop: Callable[[], bool], *, is_forced: bool) -> _Plan:
     """What is due, and its new rows, by a session of its own that only reads."""
     commit_id = str(uuid.uuid4())
     with open_lake(model.pipeline.lake, read_only=True, threads=QUERY_THREADS) as lake, lake.snapshot():
@@ -201,7 +204,7 @@ def _planned(model: SqlModel, values: tuple[str, ...], *, is_forced: bool) -> _P
         seconds: dict[str, float] = {}
         for number, value in enumerate(value for value in values if reasons[value] is not Why.CURRENT):
             started = time.monotonic()
-            staged.append(stage(lake, model, value, commit_id=commit_id, number=number))
+            staged.append(stage(lake, model, value, commit_id=commit_id, number=number, stop=stop))
             seconds[value] = time.monotonic() - started
         return _Plan(
             commit_id,

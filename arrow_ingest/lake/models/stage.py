@@ -4,14 +4,14 @@ DuckDB computes and hands the rows over batch by batch; we write them. So no tra
 after a lost COMMIT answer would delete (FACTS), and what a blocking check refuses never reaches the table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, ModelRefused, StatementRefused
+from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, ModelRefused, StatementRefused, Stopped
 from arrow_ingest.lake.engine_errors import wrapped
 from arrow_ingest.lake.models.windows import bounds
 from arrow_ingest.lake.query import check_functions, check_is_query, parameters_of
@@ -74,7 +74,14 @@ def prepare(lake: Lake, model: SqlModel) -> None:
     lake.execute(f"USE {LAKE}.{quoted(model.pipeline.lake.schema_name)}")
 
 
-def stage(lake: Lake, model: SqlModel, value: str, *, commit_id: str, number: int) -> StagedPartition:
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+def stage(
+    lake: Lake, model: SqlModel, value: str, *, commit_id: str, number: int, stop: Callable[[], bool] = never
+) -> StagedPartition:
     """Compute a table partition in the session's snapshot, and write it.
 
     Args:
@@ -84,22 +91,26 @@ def stage(lake: Lake, model: SqlModel, value: str, *, commit_id: str, number: in
         ModelRefused: the query gives rows of another partition, or a column of a type that no file holds.
         StatementRefused: DuckDB refuses the query.
         CatalogUnavailable: data cannot be read or written.
+        Stopped: as asked.
     """
-    start, stop = bounds(value, model.unit)
-    given = {name: at for name, at in (("start", start), ("stop", stop)) if name in parameters_of(model.sql)}
+    if stop():
+        raise Stopped(f"model {model.name} was asked to stop; nothing was changed")
+    limits = zip(("start", "stop"), bounds(value, model.unit), strict=True)
+    given = {name: at for name, at in limits if name in parameters_of(model.sql)}
     reader = lake.reader(model.sql, given, BATCH_ROWS)
     schema = _schema(model, value, reader.schema)
-    rows = (_checked(model, value, pa.Table.from_batches([batch]).cast(schema)) for batch in _batches(reader))
+    rows = (_checked(model, value, pa.Table.from_batches([batch]).cast(schema)) for batch in _batches(reader, stop))
     return StagedPartition(value, tuple(_written(lake, model, rows, value, f"{commit_id}-{number}")), schema)
 
 
-def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _batches(reader: pa.RecordBatchReader, stop: Callable[[], bool]) -> Iterator[pa.RecordBatch]:
     """Batches as the query gives them.
 
     Raises:
         StatementRefused, CatalogUnavailable: it ends with an error.
+        Stopped: as asked.
     """
-    while True:
+    while not stop():
         try:
             batch = reader.read_next_batch()
         except StopIteration:
@@ -112,6 +123,7 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
             raise StatementRefused(f"the model's query fails: {error}") from error
         if batch.num_rows:
             yield batch
+    raise Stopped("the model's query was asked to stop; nothing was changed")
 
 
 def _schema(model: SqlModel, value: str, given: pa.Schema) -> pa.Schema:
