@@ -30,8 +30,8 @@ stack: $(INSTALLED) ## Apache Kafka, PostgreSQL and an S3 server on free ports, 
 test: $(INSTALLED) ## Run the tests
 	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
-test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
-	@$(BIN)/python -m pytest -m 'postgres and not stack and not chaos' arrow_ingest_tests $(ARGS)
+test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on servers of their own
+	@$(BIN)/python -m pytest -m 'postgres and not stack and not chaos' --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
 
 # The programs are brought first: Maven and Go take minutes the first time, longer than a test may. What is absent is
 # said here, and by the tests that it keeps from running.
@@ -65,13 +65,16 @@ bench: $(INSTALLED) ## Measure against the limits and the alternatives, about 5 
 bench-full: $(INSTALLED) ## The same with 2 million rows, and everything that can grow; an hour or two
 	@$(BIN)/python -m benchmarks run --full $(ARGS)
 
+notebook: $(INSTALLED) ## Run the examples and write examples/tour.ipynb with what they print
+	@$(BIN)/python examples/notebook.py
+
 docs: $(INSTALLED) ## Write the generated pages of docs/
 	@$(BIN)/python -m arrow_ingest.reference docs
 
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs clean
+.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos test-all test-ui check bench bench-full docs notebook clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

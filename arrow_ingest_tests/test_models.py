@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from arrow_ingest.errors import CatalogUnavailable, LakeMismatch, ModelRefused, Replan, StatementRefused, Stopped
+from arrow_ingest.lake.dropping import drop
 from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.lake.models import state
 from arrow_ingest.lake.models.due import Why
@@ -178,6 +179,19 @@ def test_file_of_a_run_that_died_goes_with_the_orphans_of_its_pipeline(local: Mo
     maintain(local.config, run_id="test", now=in_a_week, only=[Step.ORPHANS])
     assert [str(file) for file in folder.rglob("model-*.parquet")] == live_files(local)
     assert daily(local) == {FIRST: 3}
+
+
+@pytest.mark.parametrize("keep_table", [True, False])
+def test_models_go_with_their_pipeline_and_their_tables_stay_if_its_table_does(
+    tmp_path: Path, keep_table: bool
+) -> None:
+    local = ModelLake(tmp_path)
+    local.commit(FIRST)
+    run(local.model(), FIRST)
+    with open_lake(local.config.lake) as lake:
+        assert drop(lake, "events", keep_table=keep_table)
+    tables = "SELECT table_name FROM duckdb_tables() WHERE table_name LIKE '%daily' ORDER BY 1"
+    assert local.query(tables) == ([("daily",)] if keep_table else [])
 
 
 class LosesAnswers(Lake):

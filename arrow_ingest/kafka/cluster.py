@@ -19,7 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from arrow_ingest.config import KafkaConfig
-from arrow_ingest.errors import ArrowIngestError, ConfigError
+from arrow_ingest.errors import ArrowIngestError, ConfigError, TopicMissing
 from arrow_ingest.kafka.faults import AGAIN_SECONDS, MOVING, Fault, refused, unreachable
 from arrow_ingest.kafka.properties import admin_properties
 from arrow_ingest.values import TopicState
@@ -81,13 +81,25 @@ class Cluster:
         return found_or_end(at, self._offsets(partitions, OffsetSpec.latest(), deadline))
 
     def create_topic(self, partitions: int, config: Mapping[str, str] | None = None) -> None:
-        """Make the topic, unreplicated: for the demo and for tests."""
+        """Make the topic, unreplicated: for the demo and for tests. Ends when the brokers tell of it.
+
+        Apache Kafka's controller answers before its brokers have heard of the topic; for a moment they deny it.
+        """
         topic = NewTopic(self._kafka.topic, num_partitions=partitions, replication_factor=1, config=dict(config or {}))
+        deadline = self._deadline()
         self._ask(
             "making the topic",
             lambda seconds: self._admin.create_topics([topic], request_timeout=seconds, operation_timeout=seconds),
-            self._deadline(),
+            deadline,
         )
+        while True:
+            try:
+                self._describe(deadline)
+                return
+            except TopicMissing:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(AGAIN_SECONDS)
 
     def delete_topic(self) -> None:
         """Delete the topic and its records."""

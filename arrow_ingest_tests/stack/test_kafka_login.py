@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -21,6 +22,7 @@ from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.kafka import KafkaCluster, Login
 from arrow_ingest_tests.conftest import PROGRAMS, needed, new_topic
+from arrow_ingest_tests.kafka_records import wait_for
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     ROWS,
@@ -64,12 +66,13 @@ def config(secure: KafkaCluster, login: Login, tmp_path: Path) -> PipelineConfig
 
 
 def grant(secure: KafkaCluster, login: Login, kind: ResourceType, name: str, operation: AclOperation) -> None:
-    """Let the one who logs in do something."""
+    """Let the one who logs in do something; ends when the broker, which hears of it from the controller, knows."""
     who = f"User:{login.user}"
-    right = AclBinding(kind, name, ResourcePatternType.LITERAL, who, "*", operation, AclPermissionType.ALLOW)
+    right = (kind, name, ResourcePatternType.LITERAL, who, "*", operation, AclPermissionType.ALLOW)
     admin = AdminClient({"bootstrap.servers": secure.bootstrap_servers})
-    for granted in admin.create_acls([right]).values():
+    for granted in admin.create_acls([AclBinding(*right)]).values():
         granted.result(timeout=10)
+    wait_for(lambda: bool(admin.describe_acls(AclBindingFilter(*right)).result(timeout=10)), 60)
 
 
 def with_login(

@@ -101,7 +101,9 @@ def test_sensor_is_on_and_launched_the_run(page: Page, demo: RunningDemo) -> Non
 
 def test_models_are_made_new_by_themselves_and_each_column_leads_to_the_topic(page: Page, demo: RunningDemo) -> None:
     for name in ("events_daily", "sessions"):
-        model = wait_for(lambda name=name: demo.table(name), is_computed, seconds=300)  # two minutes to a tick, and a run
+        model = wait_for(
+            lambda name=name: demo.table(name), is_computed, seconds=300
+        )  # two minutes to a tick, and a run
         assert [key["path"] for key in model["dependencyKeys"]] == [["lake", "main", "events_arrow"]]
         sensors = {pairs(event["tags"]).get("dagster/sensor_name") for event in demo.runs_of(model)}
         assert sensors == {f"refresh_{name}_sensor"}

@@ -43,7 +43,8 @@ def remove_orphans(work: Work) -> StepReport:
     """
     before = work.now - timedelta(days=work.settings.files.orphans_after_days)
     schema, table, store = work.config.lake.schema_name, work.config.lake.table, work.lake.store
-    tables = [(schema, table), (schema, dead_letter_table(table)), *state.tables_of(work.lake, work.config.name)]
+    models = [(held.schema, held.table) for held in state.models_of(work.lake, work.config.name)]
+    tables = [(schema, table), (schema, dead_letter_table(table)), *models]
     stored = (file for place in tables for file in store.files_below(table_folder(store, *place)))
     aged = [file for file in stored if file.modified_at < before and is_ours(file.name)]
     found = _unknown(work, aged)[: int(work.settings.files.max_files)]

@@ -6,6 +6,7 @@ they write. Rows that are replaced leave dead versions, which only a new table e
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from arrow_ingest.errors import LakeMismatch
@@ -137,8 +138,17 @@ def landed(lake: Lake, name: str, commit_id: str) -> Landed | None:
     return rows[0][0], rows[0][1], tuple(TouchedPartition(*row[2:]) for row in rows)
 
 
-def tables_of(lake: Lake, pipeline: str) -> tuple[tuple[str, str], ...]:
-    """Schema and table of every model that was ever computed from a pipeline's table."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A model that was computed in this lake: its state's own name within arrow_ingest's schema, and its table."""
+
+    name: str
+    schema: str
+    table: str
+
+
+def models_of(lake: Lake, pipeline: str) -> tuple[Held, ...]:
+    """Every model that was ever computed from a pipeline's table."""
     names = lake.execute(
         "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? "
         "AND starts_with(table_name, ?) ORDER BY table_name",
@@ -149,7 +159,7 @@ def tables_of(lake: Lake, pipeline: str) -> tuple[tuple[str, str], ...]:
         [(text,)] = lake.execute(f"SELECT identity FROM {own(name)} WHERE table_partition IS NULL")
         identity: Mapping[str, str] = json.loads(text)
         if identity["pipeline"] == pipeline:
-            found.append((identity["schema"], identity["table"]))
+            found.append(Held(name, identity["schema"], identity["table"]))
     return tuple(found)
 
 
