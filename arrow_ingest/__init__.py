@@ -4,17 +4,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from arrow_ingest.components.kafka_to_ducklake import KafkaToDuckLake
+    from arrow_ingest.components.model_definitions import model_definitions
     from arrow_ingest.components.pipeline_definitions import pipeline_definitions
+    from arrow_ingest.components.sql_model import SqlModel
     from arrow_ingest.config import PipelineConfig
     from arrow_ingest.producer.arrow import ArrowProducer
 
 __version__ = "0.1.0"
-__all__ = ["ArrowProducer", "KafkaToDuckLake", "PipelineConfig", "pipeline_definitions"]
+__all__ = [
+    "ArrowProducer",
+    "KafkaToDuckLake",
+    "PipelineConfig",
+    "SqlModel",
+    "model_definitions",
+    "pipeline_definitions",
+]
 
 _HOMES = {
     "ArrowProducer": "arrow_ingest.producer.arrow",
     "KafkaToDuckLake": "arrow_ingest.components.kafka_to_ducklake",
     "PipelineConfig": "arrow_ingest.config",
+    "SqlModel": "arrow_ingest.components.sql_model",
+    "model_definitions": "arrow_ingest.components.model_definitions",
     "pipeline_definitions": "arrow_ingest.components.pipeline_definitions",
 }
 

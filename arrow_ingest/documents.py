@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import jinja2.nativetypes
@@ -17,9 +17,16 @@ import yaml
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ConfigError
+from arrow_ingest.model_settings import ModelConfig
+from arrow_ingest.setting import SettingsModel
+
+Settings = TypeVar("Settings", bound=SettingsModel)
 
 COMPONENT_TYPE = re.compile(r"arrow_ingest\.([a-z_]+\.)*KafkaToDuckLake")
 """The type under which a document is ours: the short public name, or any module that the component is found in."""
+
+MODEL_TYPE = re.compile(r"arrow_ingest\.([a-z_]+\.)*SqlModel")
+"""The same of a SQL model."""
 
 KeyPath = tuple[str | int, ...]
 
@@ -47,6 +54,11 @@ class Document:
     def is_pipeline(self) -> bool:
         """Whether the document declares one of our pipelines."""
         return COMPONENT_TYPE.fullmatch(self.type) is not None
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the document declares one of our SQL models."""
+        return MODEL_TYPE.fullmatch(self.type) is not None
 
     def error(self, message: str, path: KeyPath = ()) -> ConfigError:
         """What to raise for the setting at ``path`` below ``attributes``."""
@@ -103,15 +115,27 @@ def resolve(document: Document, *, environ: Mapping[str, str], base: Path) -> Pi
     Raises:
         ConfigError: a variable that is not set, a template that fails, or settings that the model refuses.
     """
+    return _anchored(_validated(document, PipelineConfig, environ=environ, base=base), base)
+
+
+def resolve_model(document: Document, *, environ: Mapping[str, str], base: Path) -> ModelConfig:
+    """The settings of the SQL model that a document declares.
+
+    Raises:
+        ConfigError: as :func:`resolve`.
+    """
+    return _validated(document, ModelConfig, environ=environ, base=base)
+
+
+def _validated(document: Document, model: type[Settings], *, environ: Mapping[str, str], base: Path) -> Settings:
     if not isinstance(document.attributes, dict):
         raise document.error("attributes must be a mapping of settings")
     scope = {"env": _EnvironmentScope(environ), "context": _ProjectScope(str(base))}
     attributes = _rendered(document, document.attributes, (), scope)
     try:
-        config = PipelineConfig.model_validate(attributes)
+        return model.model_validate(attributes)
     except pydantic.ValidationError as error:
         raise _explained(document, error) from error
-    return _anchored(config, base)
 
 
 def _nodes(loader: _Loader) -> Iterator[yaml.Node]:

@@ -29,6 +29,7 @@
     │   ├── LakeMismatch               the lake holds another pipeline's table, topic or partitioning
     │   ├── StageFailed                a staged file could not be written
     │   ├── RebuildRefused             the log no longer gives what a table partition holds; nothing was changed
+    │   ├── ModelRefused               a SQL model's query or rows are not what its table takes; nothing was changed
     │   ├── StatementRefused           DuckDB refused a statement: its text or its data are wrong
     │   └── LaneSuspended              the lane stops until an operator decides
     └── OutcomeUnknown                 the answer to COMMIT was lost: look the commit up, then decide
@@ -269,6 +270,21 @@ class RebuildRefused(TerminalError):
 
     def __init__(self, key: str | None, why: str) -> None:
         super().__init__(f"{'the table' if key is None else f'table partition {key}'} was not rebuilt: {why}")
+        self.key = key
+        self.why = why
+
+
+class ModelRefused(TerminalError):
+    """What a SQL model's query gives cannot stand in its table, which stays as it is.
+
+    Args:
+        model: its name.
+        key: of the table partition; None: all of them are refused.
+    """
+
+    def __init__(self, model: str, key: str | None, why: str) -> None:
+        super().__init__(f"model {model}{f', table partition {key}' if key else ''}: {why}")
+        self.model = model
         self.key = key
         self.why = why
 

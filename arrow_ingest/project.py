@@ -14,8 +14,9 @@ from typing import Any
 
 from arrow_ingest import environment
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.documents import Document, load_documents, resolve
+from arrow_ingest.documents import Document, load_documents, resolve, resolve_model
 from arrow_ingest.errors import ConfigError
+from arrow_ingest.model_settings import SqlModel
 
 PACKAGED_DEFS = Path(__file__).parent / "defs"
 """The YAML that comes with the package: the default pipeline."""
@@ -49,6 +50,19 @@ class Project:
         refuse_clashes(found)
         return tuple(config for _, config in found)
 
+    def models(self, environ: Mapping[str, str]) -> tuple[SqlModel, ...]:
+        """Every SQL model below ``defs``, in the order of the files.
+
+        Raises:
+            ConfigError: as `pipelines`; or a model is of no pipeline, or two are of one name or table.
+        """
+        documents = [document for file in yaml_files(self.defs) for document in load_documents(file)]
+        declared = [document for document in documents if document.is_model]
+        pipelines = {config.name: config for config in self.pipelines(environ)} if declared else {}
+        found = [(document, _model(document, pipelines, environ, self.folder)) for document in declared]
+        _refuse_twins(found)
+        return tuple(model for _, model in found)
+
 
 def load_pipelines(project: Path | None = None) -> tuple[PipelineConfig, ...]:
     """The pipelines of ``project``, else of the project that the current folder lies in, else the packaged one.
@@ -73,6 +87,27 @@ def load_pipeline(file: Path, index: int = 0) -> PipelineConfig:
     return resolve(load_documents(file)[index], environ=environment.variables(), base=folder_of(file))
 
 
+def load_models(project: Path | None = None) -> tuple[SqlModel, ...]:
+    """The SQL models of the project that `load_pipelines` finds; there may be none.
+
+    Raises:
+        ConfigError: as `Project.models`.
+    """
+    return locate(project).models(environment.variables())
+
+
+def load_model(file: Path, index: int = 0) -> SqlModel:
+    """The model that document ``index`` of ``file`` declares, of a pipeline of the same project.
+
+    Raises:
+        ConfigError: as `Project.models`, of this document and of all pipelines.
+    """
+    home = home_of(file)
+    environ = environment.variables()
+    pipelines = {config.name: config for config in home.pipelines(environ)}
+    return _model(load_documents(file)[index], pipelines, environ, home.folder)
+
+
 def locate(folder: Path | None = None) -> Project:
     """The project in ``folder`` itself; without one, the nearest from the current folder up, else the packaged one.
 
@@ -90,10 +125,15 @@ def locate(folder: Path | None = None) -> Project:
 
 def folder_of(file: Path) -> Path:
     """The folder that relative paths in a YAML file count from."""
+    return home_of(file).folder
+
+
+def home_of(file: Path) -> Project:
+    """The project that a YAML file belongs to."""
     packaged = file.resolve().is_relative_to(PACKAGED_DEFS.resolve())
     here = Path.cwd()
     project = nearest(here if packaged else file.resolve().parent)
-    return project.folder if project else here
+    return project or Project(folder=here, defs=PACKAGED_DEFS)
 
 
 def nearest(start: Path) -> Project | None:
@@ -173,6 +213,42 @@ def refuse_clashes(found: Iterable[tuple[Document, PipelineConfig]]) -> None:
             )
         names[config.name] = document
         tables[table] = config.name
+
+
+def _model(
+    document: Document, pipelines: Mapping[str, PipelineConfig], environ: Mapping[str, str], base: Path
+) -> SqlModel:
+    """A model with its pipeline and its query."""
+    config = resolve_model(document, environ=environ, base=base)
+    pipeline = pipelines.get(config.pipeline)
+    if pipeline is None:
+        known = ", ".join(pipelines) or "none at all"
+        raise document.error(f"there is no pipeline {config.pipeline!r} in the project, only {known}", ("pipeline",))
+    sql = config.sql or ""
+    if config.sql_file is not None:
+        try:
+            sql = (document.file.parent / config.sql_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise document.error(f"{config.sql_file} cannot be read: {error}", ("sql_file",)) from error
+    try:
+        return SqlModel(config, pipeline, sql)
+    except ValueError as error:
+        key, _, message = str(error).partition(": ")
+        raise document.error(message, (key,)) from error
+
+
+def _refuse_twins(found: Iterable[tuple[Document, SqlModel]]) -> None:
+    names: set[str] = set()
+    tables: dict[tuple[str, str, str], str] = {}
+    for document, model in found:
+        lake = model.lake
+        table = (lake.catalog, lake.schema_name.lower(), lake.table.lower())
+        if model.name in names:
+            raise document.error(f"{model.name!r} is the name of another model", ("name",))
+        if table in tables:
+            raise document.error(f"{lake.schema_name}.{lake.table} is the table of model {tables[table]!r}", ("table",))
+        names.add(model.name)
+        tables[table] = model.name
 
 
 def _table(file: Path, path: Sequence[str]) -> Mapping[str, Any] | None:

@@ -21,6 +21,7 @@ BASE = frozenset(
         "lake_address",
         "message_policy",
         "maintenance_settings",
+        "model_settings",
         "environment",
         "privacy",
     }
@@ -38,6 +39,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "config": frozenset(
         {"errors", "values", "setting", "table_shape", "lake_address", "message_policy", "maintenance_settings"}
     ),
+    "model_settings": frozenset({"config", "setting", "table_shape"}),
     "environment": frozenset({"errors"}),
     "privacy": frozenset(),
     "kafka": BASE,
@@ -46,7 +48,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "pipeline": ROOMS,
     "producer": frozenset({"errors", "values"}),
     "alerts": BASE,
-    "documents": BASE,
+    "documents": BASE | {"setting"},
     "project": BASE | {"documents"},
     "components": ROOMS | {"pipeline", "project", "documents", "alerts"},
     "definitions": BASE | {"components", "project"},

@@ -154,7 +154,13 @@ def test_one_run_that_touches_three_days_materialises_exactly_these(published: P
         assert event.metadata["rows"].value == (2 * ROWS if event.partition == THREE_DAYS[0] else ROWS)
         assert event.metadata["dagster/partition_row_count"].value == event.metadata["rows"].value
         assert event.metadata["snapshot"].value == int((event.tags or {})["dagster/data_version"])
-        assert "dagster/column_schema" in event.metadata
+        lineage, schema = (event.metadata[f"dagster/column_{kind}"].value for kind in ("lineage", "schema"))
+        topic = Names.of(published.config).topic
+        assert lineage.deps_by_column["event"] == [dg.TableColumnDep(topic, "event")]
+        assert lineage.deps_by_column["_kafka_offset"] == []
+        assert [column.description for column in schema.columns if column.name == "event"] == [
+            f"from {published.config.kafka.topic}: event"
+        ]
 
 
 def test_sums_of_the_window_stand_on_its_last_materialisation_and_gauges_on_each(published: Published) -> None:

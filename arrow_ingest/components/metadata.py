@@ -8,7 +8,6 @@ import dagster as dg
 from arrow_ingest.components.publication import Publication
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
-from arrow_ingest.lake.schema import TableSchema
 from arrow_ingest.lake.sql import in_lake, in_partition
 from arrow_ingest.values import OffsetRange, Receipt
 
@@ -56,7 +55,7 @@ def window_numbers(receipts: Sequence[Receipt], *, seconds: float, lag: int | No
 
 def partition_metadata(
     config: PipelineConfig, publication: Publication, total: PartitionTotal | None
-) -> dict[str, dg.MetadataValue | dg.TableSchema | int | float]:
+) -> dict[str, dg.MetadataValue | dg.TableSchema | dg.TableColumnLineage | int | float]:
     """What the ledger says of one table partition: ``rows`` and ``files`` of the window, counts and sizes of it all.
 
     Args:
@@ -94,8 +93,3 @@ def time_travel_query(config: PipelineConfig, value: str | None, snapshot: int) 
     if config.partition_by is not None and value is not None:
         parts.append(f"WHERE {in_partition(config.partition_by, value)}")
     return "\n".join(parts) + ";"
-
-
-def column_schema(schema: TableSchema) -> dg.TableSchema:
-    """The table's columns as the UI shows them."""
-    return dg.TableSchema([dg.TableColumn(column.name, type=column.sql_type) for column in schema.columns])

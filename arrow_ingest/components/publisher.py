@@ -15,13 +15,13 @@ import dagster as dg
 
 from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
+from arrow_ingest.components.column_lineage import COLUMN_LINEAGE, described, of_table
 from arrow_ingest.components.evidence import evidence_of
 from arrow_ingest.components.ledger_view import LedgerView, read_view
 from arrow_ingest.components.metadata import (
     COLUMN_SCHEMA,
     PUBLISHED_THROUGH,
     WindowNumbers,
-    column_schema,
     partition_metadata,
     window_numbers,
 )
@@ -135,7 +135,9 @@ class Publisher:
             PUBLISHED_THROUGH: publication.published_through,
         }
         if view.schema is not None:
-            metadata[COLUMN_SCHEMA] = column_schema(view.schema)
+            lineage = of_table([column.name for column in view.schema.columns], Names.of(self._config).topic)
+            metadata[COLUMN_SCHEMA] = described(view.schema.columns, lineage)
+            metadata[COLUMN_LINEAGE] = lineage
         self._context.log_event(
             dg.AssetMaterialization(
                 self._table, partition=value, metadata=metadata, tags=event_tags(self._config, publication.version)

@@ -1,4 +1,4 @@
-"""How many pipelines in; the project that Dagster loads, and what their producers send, out."""
+"""How many pipelines in; the project that Dagster loads, with models, and what their producers send, out."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,12 +11,9 @@ from arrow_ingest.producer.orders import OrderGenerator
 from arrow_ingest.producer.produce import BatchSource
 from arrow_ingest.project import PACKAGED_DEFS, Project
 
-OUTSIDE = Path("/")
-"""A folder in no project: what is started there finds the packaged pipeline, whatever project the demo is run in."""
-
 PACKAGE = "demo_pipelines"
 PYPROJECT = f"""\
-# Written by `arrow-ingest demo`: the packaged pipeline and a second one, as a project of one's own declares them.
+# Written by `arrow-ingest demo`: the packaged pipeline and models of its table, as in a project of one's own.
 [tool.dg]
 directory_type = "project"
 
@@ -32,19 +29,18 @@ SOURCES: Mapping[str, Callable[[int, datetime, int], BatchSource]] = {
 
 
 def demo_project(folder: Path, pipelines: int) -> Project:
-    """The packaged project, or one made in ``folder`` that holds the packaged pipeline and the second one.
+    """The project that the demo makes in ``folder``: the packaged pipeline, models of its table, a second pipeline.
 
-    What is started with the project's ``folder`` as its current one finds exactly these pipelines.
+    What is started with the project's ``folder`` as its current one finds exactly these.
     """
-    if pipelines == 1:
-        return Project(folder=OUTSIDE, defs=PACKAGED_DEFS)
     project = folder / "project"
     defs = project / PACKAGE / "defs"
     shutil.rmtree(project, ignore_errors=True)
     shutil.copytree(PACKAGED_DEFS, defs, ignore=shutil.ignore_patterns("__pycache__"))
-    second = defs / "orders" / "defs.yaml"
-    second.parent.mkdir()
-    with resources.as_file(resources.files("arrow_ingest.demo") / "orders.yaml") as packaged:
-        shutil.copyfile(packaged, second)
+    with resources.as_file(resources.files("arrow_ingest.demo")) as packaged:
+        shutil.copytree(packaged / "models", defs / "models")
+        if pipelines > 1:
+            (defs / "orders").mkdir()
+            shutil.copyfile(packaged / "orders.yaml", defs / "orders" / "defs.yaml")
     (project / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
     return Project(folder=project, defs=defs)

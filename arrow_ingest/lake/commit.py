@@ -165,6 +165,7 @@ class Committer:
         threads: of a session of its own; more than the default only where DuckDB writes the rows itself.
         opens: the lake, each time that a session of its own is needed.
         waits: so many seconds, before it tries again.
+        finds: looks up what became of a commit, by its id: snapshot, time and partitions; by default in the ledger.
     """
 
     def __init__(
@@ -176,10 +177,12 @@ class Committer:
         threads: int = CATALOG_THREADS,
         opens: Callable[..., Lake] = open_lake,
         waits: Callable[[float], object] = time.sleep,
+        finds: Callable[[Lake, str], tuple[int, datetime, tuple[TouchedPartition, ...]] | None] | None = None,
     ) -> None:
         self._lane_lock = lane_lock
         self._opens = partial(opens, lake, threads=threads)
         self._waits = waits
+        self._finds = finds or _in_ledger
         self._lake = session
         self._is_unanswered = False
 
@@ -255,15 +258,20 @@ class Committer:
         return _Landed(snapshot_id, committed_at, touched)
 
     def _landed(self, change: Change) -> _Landed | None:
-        """What the ledger says of the commit, None if it is not in it."""
-        entry = ledger.find(self._session(), change.commit_id)
+        """What the lake says of the commit, None if it is not in it."""
+        found = self._finds(self._session(), change.commit_id)
         self._is_unanswered = False
-        return None if entry is None else _Landed(entry.snapshot_id, entry.committed_at, entry.touched)
+        return None if found is None else _Landed(*found)
 
     def _session(self) -> Lake:
         if self._lake is None:
             self._lake = self._opens()
         return self._lake
+
+
+def _in_ledger(lake: Lake, commit_id: str) -> tuple[int, datetime, tuple[TouchedPartition, ...]] | None:
+    entry = ledger.find(lake, commit_id)
+    return None if entry is None else (entry.snapshot_id, entry.committed_at, entry.touched)
 
 
 def check_age(staged_at: datetime | None, now: datetime, stale_after: timedelta) -> None:

@@ -1,10 +1,11 @@
-"""A pipeline's name in, all that the lake knows of it gone in one transaction: its table too, or all but its table."""
+"""A pipeline's name in, all that the lake knows of it gone in one transaction: its tables too, or all but them."""
 
 from dataclasses import dataclass
 
 from arrow_ingest.lake import ledger, tables
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.lanes import lane_numbers, lane_table
+from arrow_ingest.lake.models.state import models_of
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, in_lake, own
 from arrow_ingest.lake.statistics import METADATA
@@ -53,7 +54,7 @@ def drop(lake: Lake, pipeline: str, *, keep_table: bool) -> bool:
     Files stay until the snapshots that need them expire, so that time travel still reaches the rows.
 
     Args:
-        keep_table: the table and its dead letters stay, as ordinary tables that no pipeline writes.
+        keep_table: the table, its dead letters and its models' tables stay, as ordinary tables that nobody writes.
 
     Raises:
         CommitConflict, CatalogUnavailable: nothing was dropped, or (a lost answer) everything: ask again.
@@ -69,6 +70,10 @@ def _drop(lake: Lake, pipeline: str, *, keep_table: bool) -> bool:
     if not keep_table:
         for name in (known.table, dead_letter_table(known.table)):
             lake.execute(f"DROP TABLE IF EXISTS {in_lake(known.schema, name)}")
+    for model in models_of(lake, pipeline):
+        if not keep_table:
+            lake.execute(f"DROP TABLE IF EXISTS {in_lake(model.schema, model.table)}")
+        lake.execute(f"DROP TABLE {own(model.name)}")
     for lane in lane_numbers(lake, pipeline):
         lake.execute(f"DROP TABLE {lane_table(pipeline, lane)}")
     for name in _tables_by_pipeline(lake):

@@ -117,6 +117,21 @@ def check_is_query(text: str) -> None:
         raise StatementRefused(f"only a query can be run here (SELECT, FROM, WITH, ...), and this is {kind.name}")
 
 
+def parameters_of(text: str) -> frozenset[str]:
+    """The names of the parameters of one statement, those by place by their number.
+
+    >>> sorted(parameters_of("SELECT $start, $stop, $start"))
+    ['start', 'stop']
+
+    Raises:
+        StatementRefused: it is no SQL.
+    """
+    try:
+        return frozenset(name for statement in duckdb.extract_statements(text) for name in statement.named_parameters)
+    except duckdb.Error as error:
+        raise wrapped(error, "the query") from error
+
+
 def check_functions(lake: Lake, text: str) -> None:
     """Refuse a query that calls a table function which is not known to read only. DuckDB's own parser finds them.
 

@@ -105,20 +105,7 @@ class TablePartition:
         Raises:
             RebuildRefused: a file holds rows of other table partitions as well.
         """
-        if "filename" not in _columns(lake, self.table):
-            for file in self._whole_files(lake):
-                lake.execute(f"DELETE FROM {self.table} WHERE filename = ?", [file])
-        lake.execute(f"DELETE FROM {self.table} WHERE {self.condition}")  # what others let the catalog inline, if any
-
-    def _whole_files(self, lake: Lake) -> list[str]:
-        held = f"SELECT DISTINCT filename FROM {self.table} WHERE {self.condition} AND filename IS NOT NULL"
-        files = [file for (file,) in lake.execute(held)]
-        astray = (
-            f"SELECT 1 FROM {self.table} WHERE list_contains(?, filename) AND ({self.condition}) IS NOT TRUE LIMIT 1"
-        )
-        if files and lake.execute(astray, [files]):
-            raise RebuildRefused(self.key, "one of its files holds rows of other table partitions as well")
-        return files
+        drop_rows(lake, self.table, self.condition, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +132,43 @@ def is_changed_since(lake: Lake, config: PipelineConfig, snapshot: int) -> bool:
     named = {"schema": config.lake.schema_name, "table": config.lake.table}
     tables = {str(number) for (number,) in lake.execute(_TABLE_ID, named)}
     changes = lake.execute(_CHANGES, {"snapshot": snapshot})
-    return any(change.rpartition(":")[2] in tables for _, made in changes for change in (made or "").split(","))
+    return any(_touches(made, tables) for _, made in changes)
+
+
+def foreign_changes(lake: Lake, config: PipelineConfig, since: int) -> tuple[int, ...]:
+    """Snapshots after ``since`` in which somebody else changed the table, of those that have not expired, ascending."""
+    named = {"schema": config.lake.schema_name, "table": config.lake.table}
+    tables = {str(number) for (number,) in lake.execute(_TABLE_ID, named)}
+    changes = lake.execute(f"{_CHANGES} AND c.author IS DISTINCT FROM 'arrow_ingest' ORDER BY 1", {"snapshot": since})
+    return tuple(number for number, made in changes if _touches(made, tables))
+
+
+def _touches(made: str | None, tables: set[str]) -> bool:
+    return any(change.rpartition(":")[2] in tables for change in (made or "").split(","))
+
+
+def drop_rows(lake: Lake, table: str, condition: str, key: str | None) -> None:
+    """Delete the rows that a condition selects in the open transaction, in whole files.
+
+    Args:
+        key: of the table partition that they are.
+
+    Raises:
+        RebuildRefused: a file holds other rows as well.
+    """
+    if "filename" not in _columns(lake, table):
+        for file in _whole_files(lake, table, condition, key):
+            lake.execute(f"DELETE FROM {table} WHERE filename = ?", [file])
+    lake.execute(f"DELETE FROM {table} WHERE {condition}")  # what others let the catalog inline, if any
+
+
+def _whole_files(lake: Lake, table: str, condition: str, key: str | None) -> list[str]:
+    held = f"SELECT DISTINCT filename FROM {table} WHERE {condition} AND filename IS NOT NULL"
+    files = [file for (file,) in lake.execute(held)]
+    astray = f"SELECT 1 FROM {table} WHERE list_contains(?, filename) AND ({condition}) IS NOT TRUE LIMIT 1"
+    if files and lake.execute(astray, [files]):
+        raise RebuildRefused(key, "one of its files holds rows of other table partitions as well")
+    return files
 
 
 def _columns(lake: Lake, table: str) -> set[str]:

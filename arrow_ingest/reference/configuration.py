@@ -1,16 +1,18 @@
-"""The pipeline's model to `docs/configuration.md`: every setting with its type, default and description."""
+"""The settings of pipelines and SQL models to `docs/configuration.md`: each with its type, default and description."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from arrow_ingest.config import PipelineConfig
+from arrow_ingest.model_settings import ModelConfig
 from arrow_ingest.reference.settings import Setting, Settings, is_size, model_settings, referred_to, size_text
 
 _HEAD = """\
 # Configuration
 
-Every setting of a pipeline's YAML. This page is generated from the model (`make docs`); a test keeps it current.
+Every setting of a pipeline's YAML, and of a [SQL model](#sql-models)'s. This page is generated from the
+models (`make docs`); a test keeps it current.
 
 A pipeline is one YAML document, in a `defs.yaml` below the project's `defs` folder:
 
@@ -42,11 +44,35 @@ _NAMES = {
 _BOUNDS = {"minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}"}
 
 
+_MODELS_HEAD = """\
+# SQL models
+
+A model is a YAML document too, of a pipeline of the same project; [models.md](models.md) says what it does.
+
+```yaml
+type: arrow_ingest.SqlModel
+attributes:
+  name: events_daily
+  pipeline: my_events
+  partition_by: {column: day}
+  sql: |
+    SELECT CAST(timestamp AS DATE) AS day, event, count(*) AS events FROM my_events
+    WHERE timestamp >= $start AND timestamp < $stop GROUP BY ALL
+```
+"""
+
+
 def configuration_page() -> str:
     """The whole page, Markdown."""
-    models = model_settings(PipelineConfig)
-    titles = dict(_titles(models))
-    return "\n".join([_HEAD, *(_section(model, titles) for model in models)]).rstrip() + "\n"
+    pipelines = _sections(model_settings(PipelineConfig), "attributes")
+    models = _sections(model_settings(ModelConfig), "attributes of a model", within="model.")
+    return "\n".join([_HEAD, *pipelines, _MODELS_HEAD, *models]).rstrip() + "\n"
+
+
+def _sections(models: Sequence[Settings], title: str, within: str = "") -> Iterator[str]:
+    """A section per model: that of the first one under ``title``, others under their keys, which begin ``within``."""
+    titles = {name: f"{within}{path}" for name, path in _titles(models)}
+    return (_section(model, titles, title) for model in models)
 
 
 def type_text(schema: Mapping[str, Any], titles: Mapping[str, str]) -> str:
@@ -86,8 +112,8 @@ def _titles(models: Iterable[Settings]) -> Iterator[tuple[str, str]]:
     yield from paths.items()
 
 
-def _section(model: Settings, titles: Mapping[str, str]) -> str:
-    head = f"## {titles[model.name]}\n\n{model.description}\n" if model.name in titles else "## attributes\n"
+def _section(model: Settings, titles: Mapping[str, str], title: str) -> str:
+    head = f"## {titles[model.name]}\n\n{model.description}\n" if model.name in titles else f"## {title}\n"
     rows = [_row(setting, titles) for setting in model.settings]
     return "\n".join([head, "| setting | type | default | meaning |", "|---|---|---|---|", *rows, ""])
 

@@ -18,7 +18,7 @@ DAYS = 4
 START_SECONDS = 180.0
 STOP_SECONDS = 90.0
 
-_TABLE = """{ assetNodeOrError(assetKey: {path: ["lake", "main", "events_arrow"]}) { ... on AssetNode {
+_TABLE = """{ assetNodeOrError(assetKey: {path: ["lake", "main", "NAME"]}) { ... on AssetNode {
   kinds isMaterializable dependencyKeys { path } partitionStats { numMaterialized numPartitions numFailed }
   assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization { status } } } }
   assetMaterializations(limit: 400) { partition runId tags { key value } metadataEntries {
@@ -42,10 +42,19 @@ class RunningDemo:
         self.address = address
         self._host = address.removeprefix("http://")
 
-    def table(self) -> Node:
-        """The table's asset node."""
-        node: Node = self._ask(_TABLE)["assetNodeOrError"]
+    def table(self, name: str = "events_arrow") -> Node:
+        """The asset node of a table: the pipeline's, or a model's."""
+        node: Node = self._ask(_TABLE.replace("NAME", name))["assetNodeOrError"]
         return node
+
+    def runs_of(self, table: Node) -> list[Node]:
+        """The runs that materialised a table."""
+        ids = {event["runId"] for event in table["assetMaterializations"]}
+        asked = " ".join(
+            f'r{at}: runOrError(runId: "{run_id}") {{ ... on Run {{ tags {{ key value }} }} }}'
+            for at, run_id in enumerate(sorted(ids))
+        )
+        return list(self._ask(f"{{ {asked} }}").values())
 
     def runs(self) -> list[Node]:
         """The pipeline's runs, newest first, each with its tags as a dict."""
@@ -95,6 +104,17 @@ def is_published(table: Node) -> bool:
         and all(execution and execution["status"] == "SUCCEEDED" for execution in executions)
         and table["partitionStats"]["numMaterialized"] == DAYS
         and len(table["assetMaterializations"]) >= 5 * DAYS
+    )
+
+
+def is_computed(model: Node) -> bool:
+    """Whether all days of a model are materialised, and each check has said yes."""
+    checks = model.get("assetChecksOrError", {}).get("checks", [])
+    executions = [check["executionForLatestMaterialization"] for check in checks]
+    return (
+        model["partitionStats"]["numMaterialized"] >= DAYS
+        and bool(executions)
+        and all(execution and execution["status"] == "SUCCEEDED" for execution in executions)
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from arrow_ingest.components.names import Check
-from arrow_ingest_tests.ui.running_demo import DAYS, RunningDemo, is_published, numbers, pairs, wait_for
+from arrow_ingest_tests.ui.running_demo import DAYS, RunningDemo, is_computed, is_published, numbers, pairs, wait_for
 
 TABLE = "/assets/lake/main/events_arrow"
 SENSOR = "/locations/__repository__@arrow_ingest.definitions/sensors/drain_events_arrow_sensor"
@@ -27,7 +27,7 @@ def test_graph_leads_from_topic_to_table(page: Page, demo: RunningDemo, shoot: S
     for text in ("test-events-arrow", "events_arrow", "Kafka", "DuckLake", "Arrow", "Parquet"):
         expect(page.get_by_text(text, exact=True).last).to_be_visible()
     expect(page.get_by_text(f"{len(Check)} / {len(Check)} Passed")).to_be_visible()
-    expect(page.get_by_text(f"{table['partitionStats']['numPartitions']} partitions")).to_be_visible()
+    expect(page.get_by_text(f"{table['partitionStats']['numPartitions']} partitions").first).to_be_visible()
     expect(page.get_by_text("Loading")).to_have_count(0)
     shoot("asset-graph")
 
@@ -97,6 +97,23 @@ def test_sensor_is_on_and_launched_the_run(page: Page, demo: RunningDemo) -> Non
     page.goto("/runs")
     for text in (run["runId"][:8], "drain_events_arrow", "drain_events_arrow_sensor", "arrow_ingest/lane: 0"):
         expect(page.get_by_text(text, exact=True).first).to_be_visible()
+
+
+def test_models_are_made_new_by_themselves_and_each_column_leads_to_the_topic(page: Page, demo: RunningDemo) -> None:
+    for name in ("events_daily", "sessions"):
+        model = wait_for(
+            lambda name=name: demo.table(name), is_computed, seconds=300
+        )  # two minutes to a tick, and a run
+        assert [key["path"] for key in model["dependencyKeys"]] == [["lake", "main", "events_arrow"]]
+        sensors = {pairs(event["tags"]).get("dagster/sensor_name") for event in demo.runs_of(model)}
+        assert sensors == {f"refresh_{name}_sensor"}
+
+    for table, column, origin in (
+        ("events_daily", "users", "from events_arrow: distinct_id"),
+        ("events_arrow", "distinct_id", "from test-events-arrow: distinct_id"),
+    ):
+        page.goto(f"/assets/lake/main/{table}?view=overview")
+        expect(page.get_by_role("row").filter(has_text=column).filter(has_text=origin)).to_be_visible()
 
 
 def test_materialize_of_one_day_beside_the_lane_succeeds(page: Page, demo: RunningDemo) -> None:

@@ -15,12 +15,16 @@ from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.lock_wait import waited_for
 from arrow_ingest.lake.maintenance.report import Outcome, StepReport
 from arrow_ingest.lake.maintenance.work import Place, Work
+from arrow_ingest.lake.models import state
 from arrow_ingest.lake.staging import table_folder
 from arrow_ingest.lake.statistics import METADATA
 from arrow_ingest.values import StoredFile
 
 _STAGED = re.compile(r"lane-(\d+)-[0-9A-Za-z-]+-\d+\.parquet")
-_OURS = re.compile(r"maintenance-[0-9a-f-]{36}\.parquet|ducklake-[0-9a-f-]{36}(-delete)?\.parquet")
+_OURS = re.compile(
+    r"maintenance-[0-9a-f-]{36}\.parquet|model-[0-9a-f-]{36}-\d+-\d+\.parquet|"
+    r"ducklake-[0-9a-f-]{36}(-delete)?\.parquet"
+)
 
 _KNOWN = f"""
 SELECT DISTINCT parse_filename(path) FROM (
@@ -38,9 +42,10 @@ def remove_orphans(work: Work) -> StepReport:
         LaneLockLost, CatalogUnavailable: what was removed before is gone.
     """
     before = work.now - timedelta(days=work.settings.files.orphans_after_days)
-    tables = (work.config.lake.table, dead_letter_table(work.config.lake.table))
-    schema, store = work.config.lake.schema_name, work.lake.store
-    stored = (file for table in tables for file in store.files_below(table_folder(store, schema, table)))
+    schema, table, store = work.config.lake.schema_name, work.config.lake.table, work.lake.store
+    models = [(held.schema, held.table) for held in state.models_of(work.lake, work.config.name)]
+    tables = [(schema, table), (schema, dead_letter_table(table)), *models]
+    stored = (file for place in tables for file in store.files_below(table_folder(store, *place)))
     aged = [file for file in stored if file.modified_at < before and is_ours(file.name)]
     found = _unknown(work, aged)[: int(work.settings.files.max_files)]
     numbers = {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
