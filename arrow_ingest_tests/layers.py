@@ -23,6 +23,7 @@ BASE = frozenset(
         "maintenance_settings",
         "environment",
         "privacy",
+        "log_lines",
     }
 )
 ROOMS = BASE | {"kafka", "ipc", "lake"}
@@ -40,10 +41,12 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     ),
     "environment": frozenset({"errors"}),
     "privacy": frozenset(),
+    "log_lines": frozenset(),
     "kafka": BASE,
     "ipc": BASE,
     "lake": BASE,
     "pipeline": ROOMS,
+    "exporter": ROOMS | {"pipeline"},
     "producer": frozenset({"errors", "values"}),
     "alerts": BASE,
     "documents": BASE,
@@ -68,6 +71,7 @@ OWNERS: Mapping[str, frozenset[str]] = {
     "duckdb_extensions": frozenset({"lake"}),
     "dagster": frozenset({"components", "definitions", "demo"}),
     "apprise": frozenset({"alerts"}),
+    "prometheus_client": frozenset({"exporter"}),
 }
 """Which rooms may import a library at all; a library's plug-ins (``dagster_x``) count as the library."""
 

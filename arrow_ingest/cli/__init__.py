@@ -33,6 +33,7 @@ COMMANDS = {
     "rebase": ("arrow_ingest.cli.interventions", "Go on with a topic that was made again, as a new generation."),
     "lanes": ("arrow_ingest.cli.lanes", "Give the lake the number of lanes that the YAML says."),
     "maintain": ("arrow_ingest.cli.maintain", "Merge files, expire snapshots, clean up; say first with --dry-run."),
+    "exporter": ("arrow_ingest.cli.exporter", "Serve lag, rows, files and more to Prometheus."),
     "alerts": ("arrow_ingest.cli.alerts", "Send a test message to the targets of alerts."),
 }
 """Name to module and summary. Each module holds its command under the command's name, ``_`` for ``-``."""
