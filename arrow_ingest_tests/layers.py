@@ -55,7 +55,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "definitions": BASE | {"components", "project"},
     "reference": BASE | {"ipc", "lake"},
     "scaffold": BASE | {"reference"},
-    "cli": ROOMS | {"pipeline", "producer", "project", "alerts", "reference", "scaffold"},
+    "cli": ROOMS | {"pipeline", "producer", "project", "alerts", "reference", "scaffold", "exporter"},
     # Child processes; nothing of ours is known here.
     "stack": frozenset({"errors", "environment"}),
     # On top of all. The command line finds it by name, so that no other command loads Dagster.
