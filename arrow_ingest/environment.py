@@ -100,9 +100,9 @@ def variables() -> Mapping[str, str]:
     return dict(os.environ)
 
 
-def alert_urls() -> tuple[str, ...]:
+def alert_urls(variable: str = ALERT_URLS) -> tuple[str, ...]:
     """The addresses that alerts go to, as they are now. They hold tokens and passwords: never log them."""
-    return tuple(os.environ.get(ALERT_URLS, "").split())
+    return tuple(os.environ.get(variable, "").split())
 
 
 def logs_as_json() -> bool:

@@ -21,6 +21,7 @@ BASE = frozenset(
         "lake_address",
         "message_policy",
         "maintenance_settings",
+        "alert_settings",
         "environment",
         "privacy",
         "log_lines",
@@ -36,8 +37,18 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "lake_address": frozenset({"setting"}),
     "message_policy": frozenset({"setting", "table_shape"}),
     "maintenance_settings": frozenset({"setting"}),
+    "alert_settings": frozenset({"setting", "environment"}),
     "config": frozenset(
-        {"errors", "values", "setting", "table_shape", "lake_address", "message_policy", "maintenance_settings"}
+        {
+            "errors",
+            "values",
+            "setting",
+            "table_shape",
+            "lake_address",
+            "message_policy",
+            "maintenance_settings",
+            "alert_settings",
+        }
     ),
     "environment": frozenset({"errors"}),
     "privacy": frozenset(),
