@@ -30,8 +30,8 @@ stack: $(INSTALLED) ## Apache Kafka, PostgreSQL and an S3 server on free ports, 
 test: $(INSTALLED) ## Run the tests
 	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
-test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on a server of their own
-	@$(BIN)/python -m pytest -m 'postgres and not stack and not chaos' arrow_ingest_tests $(ARGS)
+test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on servers of their own
+	@$(BIN)/python -m pytest -m 'postgres and not stack and not chaos' --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
 
 # The programs are brought first: Maven and Go take minutes the first time, longer than a test may. What is absent is
 # said here, and by the tests that it keeps from running.

@@ -113,6 +113,19 @@ class LedgerKeep(SettingsModel):
     ] = 1_000
 
 
+class Runs(SettingsModel):
+    """How long Dagster keeps a pipeline's finished runs and their events."""
+
+    keep_days: Annotated[
+        float | None,
+        Field(
+            ge=1,
+            description="Finished runs of this age or younger are kept, and whatever age, those that hold the newest "
+            "materialisation of a partition. null: all runs are kept.",
+        ),
+    ] = 90.0
+
+
 class Maintenance(SettingsModel):
     """Tidying up, beside the lanes that ingest."""
 
@@ -137,6 +150,7 @@ class Maintenance(SettingsModel):
     snapshots: Annotated[Snapshots, Field(description="Expiry of snapshots.")] = Snapshots()
     files: Annotated[Files, Field(description="Removal of files.")] = Files()
     ledger: Annotated[LedgerKeep, Field(description="Roll-up of the ledger.")] = LedgerKeep()
+    runs: Annotated[Runs, Field(description="Old runs in Dagster, deleted when Dagster runs the maintenance.")] = Runs()
 
     @field_validator("schedule")
     @classmethod

@@ -19,7 +19,16 @@ from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.stack.s3 import S3Server
 from arrow_ingest_tests.chaos.scoreboard import Scoreboard, score
 from arrow_ingest_tests.reported import Reported
-from arrow_ingest_tests.worlds import KAFKA, POSTGRES, S3, SQLITE, WORLDS, World, variables_of_s3
+from arrow_ingest_tests.worlds import (
+    KAFKA,
+    POSTGRES,
+    S3,
+    SQLITE,
+    WORLDS,
+    World,
+    one_stack_world_for_each_parameter,
+    variables_of_s3,
+)
 
 __all__ = ["score"]  # a fixture of all tests
 
@@ -51,6 +60,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A chaos test takes its ``seed`` as an argument, and runs once with each."""
     if "seed" in metafunc.fixturenames:
         metafunc.parametrize("seed", range(metafunc.config.option.seeds))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Before `-m` chooses: the selection of worlds for parametrized tests."""
+    one_stack_world_for_each_parameter(items)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import Receipt
+from arrow_ingest_tests.kafka_records import wait_for
 
 PARTITIONS = 4
 ROWS = 50
@@ -61,6 +62,18 @@ def produce(
     with ArrowProducer(config.kafka.topic, {"bootstrap.servers": config.kafka.bootstrap_servers}) as producer:
         for index in indices:
             producer.send(generator.batch(index, rows), partition=index % partitions)
+
+
+def make_topic_again(config: PipelineConfig) -> None:
+    """Delete the topic and make it anew. No consumer of it may live: librdkafka 2.16 would crash.
+
+    Waits until every partition is empty: Apache Kafka tells of the new topic a moment before it lets go of the old
+    one's logs, and what is produced in between is acknowledged and deleted with them.
+    """
+    with Cluster(config.kafka) as cluster:
+        cluster.delete_topic()
+        cluster.create_topic(PARTITIONS)
+        wait_for(lambda: not any(cluster.topic_state().high.values()), 60)
 
 
 def query(config: PipelineConfig, sql: str) -> pa.Table:

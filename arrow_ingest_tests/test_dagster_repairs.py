@@ -12,9 +12,9 @@ from arrow_ingest.components.names import PIPELINE_CHECKS, Check, Names
 from arrow_ingest.components.pipeline_definitions import pipeline_definitions
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
-from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest_tests.dagster_home import instance_in
+from arrow_ingest_tests.lake_contents import make_topic_again
 from arrow_ingest_tests.test_dagster_runs import (
     PARTITIONS,
     ROWS,
@@ -180,9 +180,7 @@ def test_a_refused_rebuild_fails_with_the_reason_and_changes_nothing(
     assert supervised_run(config, instance).success
     before, rows = versions(config, instance), all_rows(config)
     assert "name table partitions" in failure_of(rebuild_run(config, instance))
-    with Cluster(config.kafka) as cluster:
-        cluster.delete_topic()
-        cluster.create_topic(PARTITIONS)
+    make_topic_again(config)
     assert "was made again" in failure_of(rebuild_run(config, instance, partitions=[THREE_DAYS[0]]))
     assert (versions(config, instance), all_rows(config)) == (before, rows)
 

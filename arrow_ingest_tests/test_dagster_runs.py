@@ -33,6 +33,7 @@ from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.values import Receipt
 from arrow_ingest_tests.dagster_home import instance_in
+from arrow_ingest_tests.lake_contents import make_topic_again
 
 PARTITIONS = 2
 ROWS = 10
@@ -368,9 +369,7 @@ def test_a_topic_made_again_suspends_the_lane_and_turns_the_check_red(
 ) -> None:
     send(config, THREE_DAYS[0])
     assert supervised_run(config, instance).success
-    with Cluster(config.kafka) as cluster:
-        cluster.delete_topic()
-        cluster.create_topic(PARTITIONS)
+    make_topic_again(config)
     result = supervised_run(config, instance)
     assert not result.success
     run = instance.get_run_by_id(result.run_id)

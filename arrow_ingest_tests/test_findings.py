@@ -30,6 +30,7 @@ from arrow_ingest_tests.lake_contents import (
     assert_verified,
     crash_drain_command,
     drained,
+    make_topic_again,
     pipeline,
     produce,
     query,
@@ -51,18 +52,6 @@ def config(world: World) -> PipelineConfig:
 def own_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
     with EmbeddedBroker(log_file=tmp_path / "broker.log") as running:
         yield running
-
-
-def make_topic_again(config: PipelineConfig) -> None:
-    """Delete the topic and make it anew. No consumer of it may live: librdkafka 2.16 would crash.
-
-    Waits until every partition is empty: Apache Kafka tells of the new topic a moment before it lets go of the old
-    one's logs, and what is produced in between is acknowledged and deleted with them.
-    """
-    with Cluster(config.kafka) as cluster:
-        cluster.delete_topic()
-        cluster.create_topic(PARTITIONS)
-        wait_for(lambda: not any(cluster.topic_state().high.values()), 60)
 
 
 def send(config: PipelineConfig, *batches: pa.RecordBatch, partition: int = 0) -> None:

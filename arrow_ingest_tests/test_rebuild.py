@@ -9,7 +9,6 @@ import pytest
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import LaneBusy, MaintenanceBusy, RebuildRefused
-from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.dead_letter_query import Wanted
 from arrow_ingest.lake.ledger import commits_since, partition_totals
@@ -28,6 +27,7 @@ from arrow_ingest_tests.lake_contents import (
     assert_holds_exactly,
     assert_verified,
     drained,
+    make_topic_again,
     pipeline,
     produce,
     query,
@@ -125,9 +125,7 @@ def test_a_range_is_rebuilt_day_by_day(config: PipelineConfig, generator: EventG
 def test_rows_of_earlier_generations_and_of_others_stay(config: PipelineConfig, generator: EventGenerator) -> None:
     produce(config, generator, range(8))
     drained(config)
-    with Cluster(config.kafka) as cluster:
-        cluster.delete_topic()
-        cluster.create_topic(PARTITIONS)
+    make_topic_again(config)
     rebase(config, 0, run_id="operator")
     produce(config, generator, range(8, MESSAGES))
     drained(config)
@@ -172,9 +170,7 @@ def test_refused_with_the_reason_when_the_log_says_something_else_now(
     damage(config, f"UPDATE lake.arrow_ingest.commits SET {column} = {more}")
     with pytest.raises(RebuildRefused, match="messages are gone, by compaction say"):
         rebuilt(config, DAY)
-    with Cluster(config.kafka) as cluster:
-        cluster.delete_topic()
-        cluster.create_topic(PARTITIONS)
+    make_topic_again(config)
     with pytest.raises(RebuildRefused, match="was made again"):
         rebuilt(config, DAY)
     assert rows_of(config).equals(before)

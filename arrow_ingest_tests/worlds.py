@@ -1,11 +1,13 @@
 """Where an end-to-end test runs: a broker, a catalog and a store, each of one of two kinds.
 
 What holds in one place has to hold in all of them, so such a test takes the fixture ``world`` and asks it for its
-topic, its pipeline and its files. All eight are `make test-all`; a cheaper selection of them has every pair.
+topic, its pipeline and its files. All eight are `make test-all`; a cheaper selection of them has every pair. A test
+with other parameters runs with each of these in one world of `make test-stack`, not in all three.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,32 @@ WORLDS = [
     pytest.param(kinds, id="-".join(kinds), marks=[getattr(pytest.mark, mark)] if mark else [])
     for kinds, mark in MARKS.items()
 ]
+
+
+def one_stack_world_for_each_parameter(items: Iterable[pytest.Item]) -> None:
+    """Leave the other worlds of a parametrized test's nth set of parameters than the nth to `make test-all`."""
+    of_test: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if _world_of(item) and item.get_closest_marker("stack"):
+            of_test[item.nodeid.partition("[")[0]].append(item)
+    for variants in of_test.values():
+        parameters = [_but_world(item) for item in variants]
+        numbers = {parameter: number for number, parameter in enumerate(dict.fromkeys(parameters))}
+        worlds = list(dict.fromkeys(_world_of(item) for item in variants))
+        for item, parameter in zip(variants, parameters, strict=True):
+            wanted = worlds[numbers[parameter] % len(worlds)]
+            if len(numbers) > 1 and _world_of(item) != wanted:
+                item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "stack"]
+                item.add_marker("product")
+
+
+def _world_of(item: pytest.Item) -> str:
+    """The id of the item's world; nothing for one that takes no world."""
+    return "-".join(item.callspec.params.get("world", ())) if hasattr(item, "callspec") else ""
+
+
+def _but_world(item: pytest.Item) -> str:
+    return item.name.replace(_world_of(item), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ COMMANDS = {
     "rebase": ("arrow_ingest.cli.interventions", "Go on with a topic that was made again, as a new generation."),
     "lanes": ("arrow_ingest.cli.lanes", "Give the lake the number of lanes that the YAML says."),
     "maintain": ("arrow_ingest.cli.maintain", "Merge files, expire snapshots, clean up; say first with --dry-run."),
+    "migrate": ("arrow_ingest.cli.migrate", "Bring the lake's own tables to this version's layout."),
+    "drop": ("arrow_ingest.cli.drop", "Take a pipeline out of its lake, with its table or without."),
     "exporter": ("arrow_ingest.cli.exporter", "Serve lag, rows, files and more to Prometheus."),
     "alerts": ("arrow_ingest.cli.alerts", "Send a test message to the targets of alerts."),
 }

@@ -1,8 +1,9 @@
 """Maintenance as an asset of its own: one run tidies one pipeline's lake, and its numbers are plotted over time."""
 
 import dataclasses
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -11,6 +12,7 @@ from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
 from arrow_ingest.components.ledger_view import read_view
 from arrow_ingest.components.names import MAINTENANCE_TAG, Check, Names
+from arrow_ingest.components.run_history import forget_runs
 from arrow_ingest.components.run_log import lines_on_stderr
 from arrow_ingest.components.table_spec import declared_partitions
 from arrow_ingest.components.verdicts import small_files
@@ -57,11 +59,12 @@ def build_maintenance_asset(pipeline: PipelineConfig) -> dg.AssetsDefinition:
         report = _maintained(pipeline, context, config)
         if report is None:
             return
+        numbers = {**metadata(report), **_forgotten_runs(pipeline, context, is_dry_run=report.is_dry_run)}
         if report.is_dry_run:
-            context.log_event(dg.AssetObservation(names.maintenance, metadata=metadata(report)))
+            context.log_event(dg.AssetObservation(names.maintenance, metadata=numbers))
         else:
             _tell_small_files(pipeline, context)
-            yield dg.MaterializeResult(names.maintenance, metadata=metadata(report))
+            yield dg.MaterializeResult(names.maintenance, metadata=numbers)
         if failed := [f"{step.step}: {step.says}" for step in report.steps if step.outcome is Outcome.FAILED]:
             raise dg.Failure("\n".join(failed), allow_retries=False)
 
@@ -149,6 +152,23 @@ def _maintained(
         raise dg.RetryRequested(max_retries=BUSY_RETRIES, seconds_to_wait=BUSY_SECONDS) from busy
     except ArrowIngestError as error:
         raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
+
+
+def _forgotten_runs(
+    config: PipelineConfig, context: dg.AssetExecutionContext, *, is_dry_run: bool
+) -> dict[str, int | dg.MetadataValue]:
+    """Delete old runs from Dagster; how many were, and how many stay for what they hold."""
+    keep_days = config.maintenance.runs.keep_days
+    if keep_days is None:
+        return {}
+    found = forget_runs(
+        context.instance,
+        Names.of(config),
+        before=datetime.now(UTC) - timedelta(days=keep_days),
+        deadline=time.monotonic() + config.maintenance.max_seconds,
+        is_dry_run=is_dry_run,
+    )
+    return {"runs/deleted": found.deleted, "runs/kept_for_their_newest": found.kept}
 
 
 def _tell_small_files(config: PipelineConfig, context: dg.AssetExecutionContext) -> None:

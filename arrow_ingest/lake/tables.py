@@ -84,6 +84,43 @@ def is_registered(lake: Lake, config: PipelineConfig) -> bool:
     return _is_registered(lake, identity_of(config))
 
 
+def registered(lake: Lake, pipeline: str) -> Identity | None:
+    """What the lake knows a pipeline by, whatever its settings say by now; None: it never ran into this lake."""
+    if layout_version(lake) is None:
+        return None
+    rows = lake.execute(
+        f"SELECT {select_columns(PIPELINE_COLUMNS[:-1])} FROM {PIPELINES} WHERE pipeline = ?", [pipeline]
+    )
+    return Identity(*rows[0]) if rows else None
+
+
+def migrate(lake: Lake) -> tuple[int, int]:
+    """Bring our own tables to this code's layout; the version before and after.
+
+    Nothing but the number and tables that are missing changes, in one transaction. Older code refuses the lake then.
+
+    Raises:
+        LakeMismatch: the lake was made by a newer arrow_ingest.
+        CommitConflict, CatalogUnavailable: nothing was changed, or (a lost answer) all of it: ask again.
+    """
+    _ensure_own_tables(lake)
+
+    def raise_version() -> int:
+        before = layout_version(lake) or 0
+        raise_layout_version(lake)
+        return before
+
+    return lake.write(raise_version), LAYOUT_VERSION
+
+
+def layout_version(lake: Lake) -> int | None:
+    """The layout of our own tables in this lake; None: there are none."""
+    if _columns_of(lake, OWN_SCHEMA, "meta") is None:
+        return None
+    rows = lake.execute(f"SELECT max(layout_version) FROM {META}")
+    return int(rows[0][0])
+
+
 def claim(lake: Lake, pipeline: str) -> None:
     """Let one writer at a time change which lanes a pipeline has: an UPDATE conflicts with every other one.
 
@@ -113,7 +150,7 @@ def check_takes_our_files(lake: Lake) -> None:
 
 def raise_layout_version(lake: Lake) -> None:
     """Write down that our own tables are of this code's layout; the caller's transaction is open."""
-    if (_layout_version(lake) or 0) < LAYOUT_VERSION:
+    if (layout_version(lake) or 0) < LAYOUT_VERSION:
         lake.execute(insert(META, META_COLUMNS), [LAYOUT_VERSION])
 
 
@@ -178,11 +215,11 @@ def _check_same(wanted: Identity, held: Identity) -> None:
 
 
 def _ensure_own_tables(lake: Lake) -> None:
-    version = _layout_version(lake)
+    version = layout_version(lake)
     if version is None:
         lake.write(lambda: lake.execute(f"CREATE SCHEMA IF NOT EXISTS {LAKE}.{quoted(OWN_SCHEMA)}"))
         lake.write(lambda: _set_options(lake))
-        version = lake.write(lambda: _layout_version(lake) or _create_own_tables(lake))
+        version = lake.write(lambda: layout_version(lake) or _create_own_tables(lake))
     if version > LAYOUT_VERSION:
         raise LakeMismatch(
             f"the lake's own tables have layout {version}, this arrow_ingest knows {LAYOUT_VERSION}: upgrade it"
@@ -206,7 +243,7 @@ def _set_options(lake: Lake) -> None:
     Two traps: an option cannot be set on what the same transaction made, and setting the inlining limit of a schema
     that holds a view kills the process. Hence between the schema and our tables, and only then.
     """
-    if _layout_version(lake) is not None:
+    if layout_version(lake) is not None:
         return
     lake.execute(f"CALL {LAKE}.set_option('data_inlining_row_limit', ?, schema => ?)", [INLINED_ROWS, OWN_SCHEMA])
     lake.execute(f"CALL {LAKE}.set_option('auto_compact', false, schema => ?)", [OWN_SCHEMA])
@@ -220,13 +257,6 @@ def _create_own_tables(lake: Lake) -> int:
     lake.execute(create_table(META, META_COLUMNS))
     lake.execute(insert(META, META_COLUMNS), [LAYOUT_VERSION])
     return LAYOUT_VERSION
-
-
-def _layout_version(lake: Lake) -> int | None:
-    if _columns_of(lake, OWN_SCHEMA, "meta") is None:
-        return None
-    rows = lake.execute(f"SELECT max(layout_version) FROM {META}")
-    return int(rows[0][0])
 
 
 def _is_registered(lake: Lake, wanted: Identity) -> bool:

@@ -26,6 +26,7 @@ from arrow_ingest_tests.lake_contents import (
     assert_verified,
     crash_drain_command,
     drained,
+    make_topic_again,
     produce,
     query,
 )
@@ -147,6 +148,8 @@ def test_partitions_added_while_lanes_drain_are_found_by_their_lane(
     while next(running) is None:
         pass
     kafka.tool("kafka-topics", "--alter", "--topic", config.kafka.topic, "--partitions", "5")
+    with Cluster(config.kafka) as cluster:
+        wait_for(lambda: len(cluster.topic_state().high) == 5, 60)
     with ArrowProducer(config.kafka.topic, {"bootstrap.servers": world.bootstrap_servers}) as producer:
         for index in range(4, 13):
             producer.send(generator.batch(index, ROWS), partition=2 + index % 3)
@@ -172,9 +175,7 @@ def test_a_topic_made_again_under_a_run_ends_it_before_the_next_commit_and_rebas
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "waiting\n"
-        with Cluster(config.kafka) as cluster:
-            cluster.delete_topic()
-            cluster.create_topic(PARTITIONS)
+        make_topic_again(config)
         said, _ = run.communicate("go on\n", timeout=120)
     # Its consumer may have asked while there was no topic; what counts is that it commits nothing of the old one.
     assert "LaneSuspended: lane suspended (topic_recreated)" in said or "TopicMissing" in said, said
