@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -202,6 +203,20 @@ def test_counters_go_on_through_a_full_ledger_and_its_roll_up(tmp_path: Path, ca
 
 def totals_of(reader: LakeReader) -> Iterable[LedgerTotal]:
     return (reader.read().totals or {}).values()
+
+
+def test_an_address_that_is_taken_is_refused_and_a_fault_of_ours_ends_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = cli_project(tmp_path, f"127.0.0.1:{free_port()}", clicks="none")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert "cannot listen on 127.0.0.1:" in project.run("exporter", "--port", port, exit_code=2).stderr
+    monkeypatch.setattr(Served, "show", None)
+    with pytest.raises(AssertionError, match="NoneType"):
+        project.run("exporter", "--port", "0")
 
 
 def test_every_number_is_explained_in_the_documentation() -> None:

@@ -1,7 +1,7 @@
 """`arrow-ingest exporter`: numbers for Prometheus."""
 
 import logging
-import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import click
 
@@ -12,6 +12,9 @@ from arrow_ingest.cli.signals import stop_on_signals
 log = logging.getLogger(__name__)
 
 PORT = 9808
+
+LAST_LOOK_SECONDS = 5.0
+"""How long a look that is under way is waited for when the exporter is to end."""
 
 
 @click.command()
@@ -52,10 +55,10 @@ def exporter(
             click.get_current_context().exit(Exit.UNREACHABLE if silent else Exit.OK)
         with served.listening(host, port) as bound:
             log.info("serving %d pipelines at http://%s:%d/metrics", len(configs), host, bound)
-            looking = threading.Thread(
-                target=rounds.keep_looking, args=(served.show, stop, every_seconds), name="looks"
-            )
-            looking.start()
-            stop.wait()
-            lake.interrupt()  # what is being asked now, nobody waits for
-            looking.join()
+            with ThreadPoolExecutor(1, "looks") as thread:
+                looking = thread.submit(rounds.keep_looking, served.show, stop, every_seconds)
+                looking.add_done_callback(lambda _: stop.set())  # a fault of ours ends the command, and is shown
+                stop.wait()
+                if not wait([looking], timeout=LAST_LOOK_SECONDS).done:
+                    lake.interrupt()
+                looking.result()
