@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from arrow_ingest.alert_settings import Alerts
 from arrow_ingest.lake_address import CatalogAddress, DataPath, S3Config
 from arrow_ingest.maintenance_settings import Maintenance
 from arrow_ingest.message_policy import DeadLetters, EventTime
@@ -186,17 +187,6 @@ class Run(SettingsModel):
     def cron(self) -> str | None:
         """The cron expression that starts runs; None: the sensor does."""
         return None if self.trigger == SENSOR else self.trigger
-
-
-class Alerts(SettingsModel):
-    """What is sent to the targets of ARROW_INGEST_ALERT_URLS, and where its links lead."""
-
-    min_severity: Annotated[
-        Literal["warn", "error"], Field(description="Failed checks of this severity and above are sent.")
-    ] = "warn"
-    base_url: Annotated[
-        Text, Field(pattern=r"^https?://\S+$", description="Address of Dagster's UI, for the links in a message.")
-    ] = "http://127.0.0.1:3000"
 
 
 class Limits(SettingsModel):

@@ -7,6 +7,7 @@
 ``ARROW_INGEST_LANES``          lanes of the packaged pipeline
 ``ARROW_INGEST_ALERT_URLS``     where alerts go: apprise addresses, separated by white space; they hold secrets
 ``ARROW_INGEST_UI_URL``         address of Dagster's UI in the packaged pipeline's alerts
+``ARROW_INGEST_LOG_FORMAT``     ``json``: log lines of commands and runs are one JSON object each; else text
 ``ARROW_INGEST_STACK_POSTGRES`` DSN of a PostgreSQL that the stack uses instead of starting one
 ``AWS_ACCESS_KEY_ID``           keys of an S3 data path, with ``AWS_SECRET_ACCESS_KEY``; temporary ones with
                                 ``AWS_SESSION_TOKEN`` too. Not read when the YAML names a DuckDB secret
@@ -35,6 +36,8 @@ LANES = "ARROW_INGEST_LANES"
 
 ALERT_URLS = "ARROW_INGEST_ALERT_URLS"
 UI_URL = "ARROW_INGEST_UI_URL"
+
+LOG_FORMAT = "ARROW_INGEST_LOG_FORMAT"
 
 STACK_POSTGRES = "ARROW_INGEST_STACK_POSTGRES"
 
@@ -97,9 +100,21 @@ def variables() -> Mapping[str, str]:
     return dict(os.environ)
 
 
-def alert_urls() -> tuple[str, ...]:
+def alert_urls(variable: str = ALERT_URLS) -> tuple[str, ...]:
     """The addresses that alerts go to, as they are now. They hold tokens and passwords: never log them."""
-    return tuple(os.environ.get(ALERT_URLS, "").split())
+    return tuple(os.environ.get(variable, "").split())
+
+
+def logs_as_json() -> bool:
+    """Whether log lines are to be JSON.
+
+    Raises:
+        ConfigError: the variable says something else.
+    """
+    wanted = os.environ.get(LOG_FORMAT, "").lower()
+    if wanted not in ("", "text", "json"):
+        raise ConfigError(f"{wanted!r} is neither text nor json", key=LOG_FORMAT)
+    return wanted == "json"
 
 
 def stack_postgres() -> str | None:

@@ -76,6 +76,7 @@ class LaneState:
         positions: next position per partition of this lane.
         suspended: why the lane is suspended, None while it is active.
         reason: the incident in words, empty while the lane is active.
+        updated_at: when the row was written, as the lake says; None: it is not read from the lake.
     """
 
     pipeline: str
@@ -86,6 +87,7 @@ class LaneState:
     positions: Mapping[int, Position]
     suspended: SuspendReason | None = None
     reason: str = ""
+    updated_at: datetime | None = field(default=None, compare=False)
 
     @property
     def offsets(self) -> dict[int, int]:

@@ -22,8 +22,10 @@ BASE = frozenset(
         "message_policy",
         "maintenance_settings",
         "model_settings",
+        "alert_settings",
         "environment",
         "privacy",
+        "log_lines",
     }
 )
 ROOMS = BASE | {"kafka", "ipc", "lake"}
@@ -36,16 +38,28 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "lake_address": frozenset({"setting"}),
     "message_policy": frozenset({"setting", "table_shape"}),
     "maintenance_settings": frozenset({"setting"}),
+    "alert_settings": frozenset({"setting", "environment"}),
     "config": frozenset(
-        {"errors", "values", "setting", "table_shape", "lake_address", "message_policy", "maintenance_settings"}
+        {
+            "errors",
+            "values",
+            "setting",
+            "table_shape",
+            "lake_address",
+            "message_policy",
+            "maintenance_settings",
+            "alert_settings",
+        }
     ),
     "model_settings": frozenset({"config", "setting", "table_shape"}),
     "environment": frozenset({"errors"}),
     "privacy": frozenset(),
+    "log_lines": frozenset(),
     "kafka": BASE,
     "ipc": BASE,
     "lake": BASE,
     "pipeline": ROOMS,
+    "exporter": ROOMS | {"pipeline"},
     "producer": frozenset({"errors", "values"}),
     "alerts": BASE,
     "documents": BASE | {"setting"},
@@ -54,7 +68,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "definitions": BASE | {"components", "project"},
     "reference": BASE | {"ipc", "lake"},
     "scaffold": BASE | {"reference"},
-    "cli": ROOMS | {"pipeline", "producer", "project", "alerts", "reference", "scaffold"},
+    "cli": ROOMS | {"pipeline", "producer", "project", "alerts", "reference", "scaffold", "exporter"},
     # Child processes; nothing of ours is known here.
     "stack": frozenset({"errors", "environment"}),
     # On top of all. The command line finds it by name, so that no other command loads Dagster.
@@ -70,6 +84,7 @@ OWNERS: Mapping[str, frozenset[str]] = {
     "duckdb_extensions": frozenset({"lake"}),
     "dagster": frozenset({"components", "definitions", "demo"}),
     "apprise": frozenset({"alerts"}),
+    "prometheus_client": frozenset({"exporter"}),
 }
 """Which rooms may import a library at all; a library's plug-ins (``dagster_x``) count as the library."""
 

@@ -1,23 +1,27 @@
-"""What is told of which incidents: decisions over observations, and messages to a real HTTP receiver."""
+"""What is told of which incidents: decisions over observations; messages to a real HTTP receiver and SMTP server."""
 
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arrow_ingest.alerts.delivery import Target, send, targets
+from arrow_ingest.alert_settings import Alerts, AlertTarget
+from arrow_ingest.alerts.delivery import Target, send, targets, targets_of
 from arrow_ingest.alerts.incidents import Change, Kind, Level, Observation, Subject, Trouble, diff, newest
 from arrow_ingest.alerts.messages import Links, Message, Tone, messages
-from arrow_ingest.alerts.outbox import MAX_WAITING, Memory, deliver
+from arrow_ingest.alerts.outbox import MAX_WAITING, Limit, Memory, deliver
 from arrow_ingest.cli import cli
+from arrow_ingest_tests.alert_mailbox import PASSWORD, mailbox
 from arrow_ingest_tests.alert_receiver import AlertReceiver, alert_receiver
 
 LINKS = Links("http://dagster.example", ("lake", "main", "events"))
 HELLO = Message("title", "body", Tone.WARNING)
+PLENTY = Limit(100, 60.0)
 
 SUBJECTS = [Subject(Kind.LANE, "0"), Subject(Kind.RUNS, "0"), Subject(Kind.CHECK, "rows", "2026-11-04")]
 
@@ -36,7 +40,7 @@ histories = st.lists(st.tuples(st.sampled_from(SUBJECTS), st.sampled_from([None,
 def test_of_each_subject_begin_and_end_are_told_in_turn(history: list[Observation]) -> None:
     now, changes = diff({}, history)
     for subject in SUBJECTS:
-        told = [change.over_by is None for change in changes if change.subject == subject]
+        told = [change.over_by is None for change in changes if change.subject == subject and not change.is_worse]
         assert told == [n % 2 == 0 for n in range(len(told))]
         assert (subject in now) == (len(told) % 2 == 1)
 
@@ -53,7 +57,7 @@ def test_ticks_do_not_change_what_is_told_of_a_subject(history: list[Observation
 @given(histories)
 def test_the_first_look_tells_what_is_open_and_nothing_of_the_past(history: list[Observation]) -> None:
     _, changes = diff({}, newest(history))
-    assert all(change.over_by is None for change in changes)
+    assert all(change.over_by is None and not change.is_worse for change in changes)
     assert {change.subject for change in changes} == diff({}, history)[0].keys()
 
 
@@ -96,22 +100,104 @@ def test_a_cursor_of_other_code_is_forgotten(cursor: str | None) -> None:
 
 def test_a_cursor_keeps_all_of_the_memory() -> None:
     known = {subject: Trouble(Level.WARN, "says", "run") for subject in SUBJECTS}
-    memory = Memory(1.5, {"lag/7": 1.0}, known, {"id": (HELLO, HELLO)})
+    memory = Memory(1.5, {"lag/7": 1.0}, known, {"id": (HELLO, HELLO)}, {"id": (0.5, 1.0)})
     assert Memory.parse(memory.text()) == memory
+    earlier = '{"read_through": 1, "read": {}, "known": [], "waiting": {"id": [["title", "body", "warning"]]}}'
+    assert Memory.parse(earlier).waiting["id"][0].title == "title", "of an arrow_ingest without severities"
 
 
-def test_what_a_target_does_not_take_waits_for_it_alone_in_order_and_bounded() -> None:
+def test_what_a_target_does_not_take_waits_for_it_alone_in_order_and_is_delivered_once() -> None:
     up, down = targets(["json://up", "json://down", "json://up"])
-    queued = Memory().with_waiting([HELLO, HELLO], [up, down])
-    sent: list[int] = []
-    left, failures = deliver(
-        queued.waiting, [up, down], lambda to, _: "refused" if to is down else sent.append(to.number)
-    )
-    assert (sent, left, failures) == ([1, 1], {down.id: (HELLO, HELLO)}, {down: "refused"})
-    many = Memory(waiting=left).with_waiting([HELLO] * MAX_WAITING, [down])
-    assert len(many.waiting[down.id]) == MAX_WAITING
-    assert Memory(waiting=left).with_waiting([], [up]).waiting == {up.id: ()}, "a target that is no more is forgotten"
-    assert deliver(left, [down], lambda *_: None, has_time=lambda: False)[0] == left
+    queued, sent, kept = Memory().with_waiting([HELLO, HELLO], [up, down]), list[int](), list[Memory]()
+
+    def send_to(target: Target, _: Message) -> str | None:
+        return "refused" if target is down else sent.append(target.number)
+
+    after, failures = deliver(queued, [up, down], send_to, now=0.0, limit=PLENTY, keep=kept.append)
+    assert (sent, failures) == ([1, 1], {down: "refused"})
+    assert after.waiting == {up.id: (), down.id: (HELLO, HELLO)}
+    assert [len(memory.waiting[up.id]) for memory in kept] == [1, 0], "whoever dies now tells nothing again"
+    assert after.with_waiting([], [up]).waiting == {up.id: ()}, "a target that is no more is forgotten"
+    late = deliver(queued, [up], send_to, now=0.0, limit=PLENTY, keep=kept.append, has_time=lambda: False)[0]
+    assert late == queued
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.booleans()), max_size=8), st.integers(1, 6))
+def test_a_target_gets_so_many_messages_at_most_and_hears_of_all(ticks: list[tuple[int, bool]], most: int) -> None:
+    (to,) = targets(["json://up"])
+    memory, told, limit = Memory(), list[tuple[float, Message]](), Limit(most, 60.0)
+    total = 0
+    for number, (new, is_up) in enumerate([*ticks, *[(0, True)] * 3]):
+        now = 25.0 * number if number < len(ticks) else 25.0 * len(ticks) + 60.0 * (number - len(ticks))
+        numbered = [Message(f"message {total + index}", "", Tone.WARNING) for index in range(new)]
+        total += new
+        memory = memory.with_waiting(numbered, [to])
+        assert len(memory.waiting[to.id]) <= MAX_WAITING
+
+        def send_to(_: Target, message: Message, now: float = now, is_up: bool = is_up) -> str | None:
+            return told.append((now, message)) if is_up else "down"
+
+        memory, _ = deliver(memory, [to], send_to, now=now, limit=limit, keep=lambda _: None)
+    assert sum(message.count for _, message in told) == total, "the rest is counted where it is not listed"
+    for at, _ in told:
+        assert sum(at <= other < at + 60.0 for other, _ in told) <= most
+
+
+def test_a_burst_is_told_one_by_one_and_the_last_message_lists_the_rest() -> None:
+    (to,) = targets(["json://up"])
+    burst = [Message(f"[p] check {number} failed", "", Tone.WARNING, Level.WARN) for number in range(30)]
+    told: list[Message] = []
+    queued = Memory().with_waiting([*burst, Message("[p] lane 0 is suspended", "", Tone.FAILURE)], [to])
+    deliver(queued, [to], lambda _, message: told.append(message), now=0.0, limit=Limit(3, 60.0), keep=lambda _: None)
+    assert [message.title for message in told] == [
+        "[p] check 0 failed",
+        "[p] check 1 failed",
+        "29 messages: [p] check 2 failed and 28 more",
+    ]
+    assert (told[-1].tone, told[-1].body.splitlines()[-1]) == (Tone.FAILURE, "and 19 more")
+
+
+def test_errors_go_where_errors_are_asked_for_and_warnings_only_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAT", "json://chat json://both")
+    monkeypatch.setenv("PAGER", "json://both json://pager")
+    named = Alerts.model_validate({"targets": [{"variable": "CHAT"}, {"variable": "PAGER", "severity": "error"}]})
+    chat, both, pager = targets_of(named)
+    assert [target.level for target in (chat, both, pager)] == [Level.WARN, Level.WARN, Level.ERROR]
+    check = Subject(Kind.CHECK, "dead_letters")
+    now: dict[Subject, Trouble] = {}
+    heard: dict[str, list[str]] = {chat.url: [], pager.url: []}
+    for at, level in enumerate((Level.WARN, Level.ERROR, Level.WARN, Level.ERROR, None)):
+        now, changes = diff(now, [seen(check, at, level)])
+        waiting = Memory().with_waiting(messages("p", changes, LINKS), [chat, pager]).waiting
+        for target in (chat, pager):
+            heard[target.url] += [message.tone for message in waiting[target.id]]
+    assert heard == {
+        chat.url: [Tone.WARNING, Tone.FAILURE, Tone.SUCCESS],
+        pager.url: [Tone.FAILURE, Tone.SUCCESS],
+    }
+    assert Alerts(min_severity="error", targets=(AlertTarget(severity="warn"),)).lowest_severity == "warn"
+
+
+def test_mail_goes_out_by_smtp_with_tls_and_a_login_and_a_wrong_password_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "mailbox.pem"))
+    with mailbox(tmp_path) as box:
+        monkeypatch.setenv("MAIL", box.url())
+        (to,) = targets_of(Alerts(targets=(AlertTarget(variable="MAIL"),)))
+        assert send(to, Message("[p] lane 0 is suspended", "log_truncated\nRun: http://x/runs/1", Tone.FAILURE)) is None
+        (mail,) = box.received
+        assert (mail["Subject"], mail["To"]) == ("[p] lane 0 is suspended", "ops@example.com")
+        assert "alerts@example.com" in mail["From"]
+        body = mail.get_body()
+        assert body is not None
+        assert "log_truncated" in body.get_content()
+        why = send(Target(1, box.url("a-wrong-password")), HELLO)
+        assert why is not None
+        assert (len(box.received), box.refused > 0) == (1, True)
+        assert "a-wrong-password" not in why + caplog.text + to.name
+        assert PASSWORD not in why + caplog.text + to.name
 
 
 @pytest.fixture

@@ -1,15 +1,28 @@
 """The alert sensor over real runs, a real run history and a real HTTP receiver: each incident once, its end once."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    ScheduleInstigatorData,
+    TickData,
+    TickStatus,
+)
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster_shared.error import SerializableErrorInfo
 
+from arrow_ingest.alerts.outbox import Memory
 from arrow_ingest.components.alert_history import CHECKS, STALE_SECONDS, History
 from arrow_ingest.components.alert_sensor import build_alert_sensor
 from arrow_ingest.components.names import BUSY, LANE_STATE_TAG, Check, Names
@@ -30,19 +43,42 @@ NO_DEAD_LETTERS = {"max_share": 0.0, "max_per_run": 0}
 
 @dataclass
 class Watch:
-    """An alert sensor and its cursor, as Dagster's daemon keeps them."""
+    """An alert sensor, as Dagster's daemon evaluates it."""
 
     config: PipelineConfig
     instance: dg.DagsterInstance
-    cursor: str | None = None
 
-    def tick(self) -> str:
-        """Evaluate the sensor once; what it says."""
+    def tick(self, cursor: str | None = None) -> str:
+        """Evaluate the sensor once, as a code location does that has just been loaded; what it says."""
         sensor = build_alert_sensor(self.config)
-        result = sensor(dg.build_sensor_context(instance=self.instance, cursor=self.cursor))
+        result = sensor(dg.build_sensor_context(instance=self.instance, cursor=cursor))
         assert isinstance(result, dg.SensorResult)
-        self.cursor = result.cursor
+        assert result.cursor is None
         return str(result.skip_reason)
+
+    def turned(self, name: str, kind: InstigatorType, status: InstigatorStatus) -> InstigatorState:
+        """The state of a sensor or schedule, stored as Dagster's daemon stores it."""
+        location = RegisteredCodeLocationOrigin("somewhere")
+        origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), name)
+        data = ScheduleInstigatorData("20 0 * * *") if kind == InstigatorType.SCHEDULE else None
+        state = InstigatorState(origin, kind, status, data)
+        known = self.instance.get_instigator_state(state.instigator_origin_id, state.selector_id)
+        (self.instance.update_instigator_state if known else self.instance.add_instigator_state)(state)
+        return state
+
+    def ticked(self, state: InstigatorState, status: TickStatus, **fields: Any) -> None:
+        """One tick of it that ended."""
+        self.instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                state.instigator_name,
+                state.instigator_type,
+                status,
+                time.time(),
+                selector_id=state.selector_id,
+                **fields,
+            )
+        )
 
     def run_that(self, *, fails: bool, **tags: str) -> None:
         """A run of lane 0 that ended, and drained nothing."""
@@ -102,6 +138,8 @@ def test_a_suspended_lane_is_told_once_and_its_recovery_once(watch: Watch, recei
     receiver.is_refusing = False
     watch.tick()
     assert receiver.titles == ["[events] lane 0 is suspended"]
+    watch.tick('{"read_through": 0, "read": {}, "known": [], "waiting": {}}')
+    assert len(receiver.titles) == 1, "a cursor that somebody moved tells nothing again"
     text = receiver.received[0]["message"]
     assert "dead_letter_budget" in text
     assert f"http://127.0.0.1:3000/runs/{result.run_id}" in text
@@ -117,8 +155,8 @@ def test_a_suspended_lane_is_told_once_and_its_recovery_once(watch: Watch, recei
     watch.tick()
     assert receiver.titles == [
         "[events] lane 0 is suspended",
-        "[events] check dead_letters failed",  # the letter itself still waits
         "[events] recovered: lane 0 is suspended",
+        "[events] check dead_letters failed",  # the letter itself still waits
     ]
 
 
@@ -161,7 +199,7 @@ def test_dead_letters_that_are_given_up_before_a_tick_are_told(watch: Watch, rec
     assert [message["type"] for message in receiver.received] == ["warning", "success"]
 
 
-def test_a_new_cursor_is_told_what_is_open_and_nothing_of_the_past(watch: Watch, receiver: AlertReceiver) -> None:
+def test_a_first_look_is_told_what_is_open_and_nothing_of_the_past(watch: Watch, receiver: AlertReceiver) -> None:
     send_garbage(watch.config)
     assert supervised_run(watch.config, watch.instance).success
     give_up_dead_letters(watch.config)
@@ -215,6 +253,77 @@ def test_after_a_day_without_a_look_only_how_things_stand_counts(idle: Watch, in
     assert len(History(instance, idle.config, now).since(now - 100, {}).observed) == 3
     stale = History(instance, idle.config, now).since(now - STALE_SECONDS - 1, {})
     assert [seen.trouble for seen in stale.observed] == [None, None]
+
+
+def test_nothing_is_told_again_by_a_new_code_location(idle: Watch, receiver: AlertReceiver) -> None:
+    idle.run_that(fails=True)
+    idle.tick()
+    idle.run_that(fails=False)
+    idle.run_that(fails=True)
+    idle.tick()
+    told = ["runs of lane 0 fail", "recovered: runs of lane 0 fail", "runs of lane 0 fail"]
+    assert [title.removeprefix("[events] ") for title in receiver.titles] == told
+    again = Watch(idle.config, idle.instance)
+    for cursor in (None, "", "no json", Memory(read_through=time.time()).text()):
+        again.tick(cursor)
+    assert len(receiver.titles) == len(told)
+    again.run_that(fails=False)
+    again.tick()
+    assert receiver.titles[len(told) :] == ["[events] recovered: runs of lane 0 fail"]
+
+
+def test_a_lane_without_runs_is_stale_until_one_ends(idle: Watch, receiver: AlertReceiver) -> None:
+    names = Names.of(idle.config)
+    state = idle.turned(names.sensor, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
+    idle.ticked(state, TickStatus.SKIPPED, skip_reason="no answer from Kafka")
+    idle.run_that(fails=False)
+    idle.tick()
+    assert receiver.titles == []
+    alerts = idle.config.alerts
+    idle.config = idle.config.model_copy(update={"alerts": alerts.model_copy(update={"stale_lane_seconds": 1e-6})})
+    idle.turned(names.sensor, InstigatorType.SENSOR, InstigatorStatus.STOPPED)
+    idle.tick()
+    assert receiver.titles == [], "whoever turned the sensor off knows"
+    idle.turned(names.sensor, InstigatorType.SENSOR, InstigatorStatus.RUNNING)
+    idle.tick()
+    idle.tick()
+    assert receiver.titles == ["[events] lane 0 is stale"]
+    assert "no answer from Kafka" in receiver.received[0]["message"]
+
+    @dg.op
+    def drains() -> None:
+        idle.tick()
+        assert receiver.titles[1:] == ["[events] recovered: lane 0 is stale"], "this run is at work"
+
+    job = dg.GraphDefinition("drained", node_defs=[drains]).to_job()
+    assert job.execute_in_process(instance=idle.instance, tags=names.run_tags(0)).success
+    waiting = idle.instance.create_run_for_job(job, tags=names.run_tags(0))
+    idle.tick()
+    assert receiver.titles[2:] == ["[events] lane 0 is stale"]
+    assert f"run {waiting.run_id[:8]} is not_started" in receiver.received[-1]["message"]
+
+
+def test_ticks_that_fail_are_told_of_a_sensor_after_three_of_a_schedule_at_once(
+    idle: Watch, receiver: AlertReceiver
+) -> None:
+    names = Names.of(idle.config)
+    sensor = idle.turned(names.sensor, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
+    schedule = idle.turned(names.maintenance_schedule, InstigatorType.SCHEDULE, InstigatorStatus.DECLARED_IN_CODE)
+    idle.turned("sensor_of_others", InstigatorType.SENSOR, InstigatorStatus.RUNNING)
+    failed = {"error": SerializableErrorInfo("the settings cannot be read", [], None)}
+    for _ in range(2):
+        idle.ticked(sensor, TickStatus.FAILURE, **failed)
+        idle.tick()
+    assert receiver.titles == []
+    idle.ticked(sensor, TickStatus.FAILURE, **failed)
+    idle.ticked(schedule, TickStatus.FAILURE, **failed)
+    idle.tick()
+    idle.tick()
+    assert sorted(receiver.titles) == [f"[events] {names.sensor} fails", f"[events] {names.maintenance_schedule} fails"]
+    assert "the settings cannot be read" in receiver.received[0]["message"]
+    idle.ticked(sensor, TickStatus.SKIPPED)
+    idle.tick()
+    assert receiver.titles[2:] == [f"[events] recovered: {names.sensor} fails"]
 
 
 def test_without_targets_nothing_is_read_and_nothing_forgotten(idle: Watch, monkeypatch: pytest.MonkeyPatch) -> None:

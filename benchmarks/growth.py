@@ -7,12 +7,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from arrow_ingest.cli.standing import standing_of
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.maintenance.report import Outcome
 from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify
+from arrow_ingest.pipeline.standing import standing_of
 from benchmarks.settings import pipeline
 from benchmarks.synthetic_lake import SETTINGS, SyntheticLake
 from benchmarks.task import Task

@@ -4,11 +4,14 @@ import hashlib
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from arrow_ingest import environment
+from arrow_ingest.alert_settings import Alerts
+from arrow_ingest.alerts.incidents import Level
 from arrow_ingest.alerts.messages import Message
 from arrow_ingest.errors import MissingPart
 
@@ -24,12 +27,14 @@ class Target:
     """Where messages go.
 
     Args:
-        number: its place in the environment variable, from 1.
+        number: its place among the pipeline's targets, from 1.
         url: apprise's address of it; holds tokens and passwords.
+        level: it hears of what is at least so bad.
     """
 
     number: int
     url: str = field(repr=False)
+    level: Level = Level.WARN
 
     @property
     def id(self) -> str:
@@ -49,7 +54,25 @@ class Target:
 
 def targets(urls: Iterable[str]) -> tuple[Target, ...]:
     """The targets of some addresses, each once."""
-    return tuple(Target(number, url) for number, url in enumerate(dict.fromkeys(urls), start=1))
+    return _numbered(dict.fromkeys(urls, Level.WARN))
+
+
+def targets_of(settings: Alerts) -> tuple[Target, ...]:
+    """The targets of a pipeline, as its environment variables are now; an address named twice hears of what either may.
+
+    >>> targets_of(Alerts(targets=[{"variable": "NOT_SET_ANYWHERE"}]))
+    ()
+    """
+    levels: dict[str, Level] = {}
+    for named in settings.targets:
+        level = Level(named.severity or settings.min_severity)
+        for url in environment.alert_urls(named.variable):
+            levels[url] = Level.WARN if Level.WARN in (level, levels.get(url)) else level
+    return _numbered(levels)
+
+
+def _numbered(levels: Mapping[str, Level]) -> tuple[Target, ...]:
+    return tuple(Target(number, url, level) for number, (url, level) in enumerate(levels.items(), start=1))
 
 
 def send(target: Target, message: Message) -> str | None:

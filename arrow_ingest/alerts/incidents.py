@@ -12,13 +12,16 @@ class Kind(StrEnum):
     LANE = "lane"
     RUNS = "runs"
     CHECK = "check"
+    STALE = "stale"
+    TICKS = "ticks"
 
 
 class Subject(NamedTuple):
     """What can be well or in trouble, one incident at a time.
 
     Args:
-        name: the number of a lane (LANE: it is suspended; RUNS: its runs fail), or an asset check's name.
+        name: the number of a lane (LANE: it is suspended; RUNS: its runs fail; STALE: it has none), an asset check's
+            name, or that of a sensor or schedule (TICKS: its ticks fail).
         partition: the table partition that a check is about; empty: none.
     """
 
@@ -70,11 +73,13 @@ class Change:
     Args:
         trouble: what began, or what is over.
         over_by: the run that found the subject well again; None: it began.
+        is_worse: it was told before, as a warning.
     """
 
     subject: Subject
     trouble: Trouble
     over_by: str | None = None
+    is_worse: bool = False
 
 
 Open = Mapping[Subject, Trouble]
@@ -103,9 +108,9 @@ def diff(known: Open, observed: Iterable[Observation]) -> tuple[dict[Subject, Tr
         if seen.trouble is None:
             if over := now.pop(seen.subject, None):
                 changes.append(Change(seen.subject, over, over_by=seen.run_id))
-        elif seen.subject not in now and not _is_explained(seen.subject, seen.trouble, now):
+        elif _is_news(seen.trouble, now.get(seen.subject)) and not _is_explained(seen.subject, seen.trouble, now):
+            changes.append(Change(seen.subject, seen.trouble, is_worse=seen.subject in now))
             now[seen.subject] = seen.trouble
-            changes.append(Change(seen.subject, seen.trouble))
     return now, tuple(changes)
 
 
@@ -113,6 +118,11 @@ def newest(observed: Iterable[Observation]) -> tuple[Observation, ...]:
     """How things stand: the newest observation of each subject."""
     last = {seen.subject: seen for seen in sorted(observed, key=lambda seen: seen.at)}
     return tuple(last.values())
+
+
+def _is_news(trouble: Trouble, known: Trouble | None) -> bool:
+    """Whether it is told: it begins, or a warning has become an error, which other people hear of."""
+    return known is None or (known.level, trouble.level) == (Level.WARN, Level.ERROR)
 
 
 def _is_explained(subject: Subject, trouble: Trouble, now: Open) -> bool:

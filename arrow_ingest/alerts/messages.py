@@ -1,9 +1,9 @@
 """Incidents that began or ended to messages: text, and links into Dagster's UI. Pure."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 from urllib.parse import quote
 
 from arrow_ingest.alerts.incidents import Change, Kind, Level
@@ -26,11 +26,18 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a target is sent."""
+    """What a target is sent.
+
+    Args:
+        level: of the incident that it tells of, be it over.
+        count: how many messages it stands for.
+    """
 
     title: str
     body: str
     tone: Tone
+    level: Level = Level.ERROR
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,20 @@ class Links:
 
 
 def messages(pipeline: str, changes: Iterable[Change], links: Links) -> tuple[Message, ...]:
-    """One message per incident; those of one check that began (ended) together, in many table partitions, are one."""
+    """One message per incident; those of one check that began (ended) together, in many table partitions, are one.
 
-    def matter(change: Change) -> tuple[bool, Kind, str]:
-        return change.over_by is not None, change.subject.kind, change.subject.name
-
-    ordered = sorted(changes, key=matter)
-    return tuple(_message(pipeline, tuple(together), links) for _, together in groupby(ordered, key=matter))
+    In the order in which they happened: what is told last of a matter is how it stands.
+    """
+    groups: list[list[Change]] = []
+    newest: dict[tuple[Kind, str], list[Change]] = {}
+    for change in changes:
+        matter = change.subject.kind, change.subject.name
+        together = newest.get(matter)
+        if together is None or (together[0].over_by is None) != (change.over_by is None):
+            together = newest[matter] = []
+            groups.append(together)
+        together.append(change)
+    return tuple(_message(pipeline, tuple(together), links) for together in groups)
 
 
 def _message(pipeline: str, together: tuple[Change, ...], links: Links) -> Message:
@@ -75,6 +89,8 @@ def _message(pipeline: str, together: tuple[Change, ...], links: Links) -> Messa
         Kind.LANE: f"lane {first.subject.name} is suspended",
         Kind.RUNS: f"runs of lane {first.subject.name} fail" if first.subject.name else "a run failed",
         Kind.CHECK: f"check {first.subject.name} failed",
+        Kind.STALE: f"lane {first.subject.name} is stale",
+        Kind.TICKS: f"{first.subject.name} fails",
     }[first.subject.kind]
     is_over = first.over_by is not None
     check = first.subject.name if first.subject.kind is Kind.CHECK else ""
@@ -85,10 +101,30 @@ def _message(pipeline: str, together: tuple[Change, ...], links: Links) -> Messa
         *([f"Run: {links.run(run_id)}"] if run_id else []),  # a check may have been told outside of runs
         f"Table: {links.table(check)}",
     ]
+    level = Level.ERROR if any(change.trouble.level is Level.ERROR for change in together) else Level.WARN
     if is_over:
-        return Message(f"[{pipeline}] recovered: {what}", "\n".join(["It is over. It was:", *body]), Tone.SUCCESS)
-    is_error = any(change.trouble.level is Level.ERROR for change in together)
-    return Message(f"[{pipeline}] {what}", "\n".join(body), Tone.FAILURE if is_error else Tone.WARNING)
+        over = "\n".join(["It is over. It was:", *body])
+        return Message(f"[{pipeline}] recovered: {what}", over, Tone.SUCCESS, level)
+    tone = Tone.FAILURE if level is Level.ERROR else Tone.WARNING
+    return Message(f"[{pipeline}] {what}", "\n".join(body), tone, level)
+
+
+def digest(messages: Sequence[Message]) -> Message:
+    """One message that stands for several: their titles, and how many there are beyond those that it lists.
+
+    >>> told = digest([Message(f"[p] check {n} failed", "", Tone.WARNING, Level.WARN) for n in range(12)])
+    >>> told.title, told.count, told.body.splitlines()[-1]
+    ('12 messages: [p] check 0 failed and 11 more', 12, 'and 2 more')
+    """
+    count = sum(message.count for message in messages)
+    listed = messages[:MAX_LISTED]
+    more = count - sum(message.count for message in listed)
+    body = [message.title for message in listed] + ([f"and {more} more"] if more else [])
+    levels, tones = {message.level for message in messages}, {message.tone for message in messages}
+    worst = next(tone for tone in (Tone.FAILURE, Tone.WARNING, Tone.SUCCESS, Tone.INFO) if tone in tones)
+    first = re.sub(r"^\d+ messages: | and \d+ more$", "", messages[0].title)
+    title = f"{count} messages: {first} and {count - 1} more"
+    return Message(title, "\n".join(body), worst, Level.ERROR if Level.ERROR in levels else Level.WARN, count)
 
 
 def _partitions(together: tuple[Change, ...]) -> list[str]:

@@ -35,6 +35,7 @@ COMMANDS = {
     "maintain": ("arrow_ingest.cli.maintain", "Merge files, expire snapshots, clean up; say first with --dry-run."),
     "migrate": ("arrow_ingest.cli.migrate", "Bring the lake's own tables to this version's layout."),
     "drop": ("arrow_ingest.cli.drop", "Take a pipeline out of its lake, with its table or without."),
+    "exporter": ("arrow_ingest.cli.exporter", "Serve lag, rows, files and more to Prometheus."),
     "alerts": ("arrow_ingest.cli.alerts", "Send a test message to the targets of alerts."),
 }
 """Name to module and summary. Each module holds its command under the command's name, ``_`` for ``-``."""

@@ -2,7 +2,6 @@
 
 import click
 
-from arrow_ingest import environment
 from arrow_ingest.cli.exits import Exit
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
@@ -18,18 +17,21 @@ def alerts() -> None:
 @common
 @click.pass_context
 def test(ctx: click.Context, options: Common) -> None:
-    """Send a test message to every target of ARROW_INGEST_ALERT_URLS and say how each went.
+    """Send a test message to every target of the project's pipelines and say how each went.
 
-    The variable holds addresses as apprise knows them, separated by white space. They are not shown. Exit code 1 if one
-    target did not take the message.
+    The environment variables that `alerts.targets` names, ARROW_INGEST_ALERT_URLS unless it says otherwise, hold
+    addresses as apprise knows them, separated by white space. They are not shown. Exit code 1 if one target did not
+    take the message.
     """
-    from arrow_ingest.alerts.delivery import send, targets
+    from arrow_ingest.alerts.delivery import send, targets, targets_of
     from arrow_ingest.alerts.messages import Message, Tone
 
-    found = targets(environment.alert_urls())
+    pipelines = options.pipelines(())
+    found = targets(target.url for config in pipelines for target in targets_of(config.alerts))
     if not found:
+        named = sorted({target.variable for config in pipelines for target in config.alerts.targets})
         raise ConfigError(
-            f"{environment.ALERT_URLS} is not set: give it one or more apprise addresses, such as json://host:port/"
+            f"{' and '.join(named)} is not set: give it one or more apprise addresses, such as json://host:port/"
         )
     message = Message("[arrow-ingest] test", "This is a test: alerts of arrow-ingest arrive here.", Tone.INFO)
     failures = {target: send(target, message) for target in found}

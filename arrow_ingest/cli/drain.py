@@ -16,10 +16,11 @@ from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.cli.progress import counting
 from arrow_ingest.cli.runs import new_run_id
 from arrow_ingest.cli.signals import stop_on_signals
-from arrow_ingest.cli.standing import standing_of
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ArrowIngestError, ConfigError
+from arrow_ingest.log_lines import about
 from arrow_ingest.pipeline.drain import drain as drain_lane
+from arrow_ingest.pipeline.standing import standing_of
 from arrow_ingest.values import Receipt, Tally
 
 log = logging.getLogger(__name__)
@@ -108,12 +109,15 @@ def _drained(config: PipelineConfig, lane: int, stop: threading.Event) -> Draine
     if stop.is_set():
         return drained
     run = config.run.model_copy(update={"until": "caught_up", "max_run_seconds": math.inf})
-    began = time.monotonic()
+    began, run_id = time.monotonic(), new_run_id()
     try:
-        with counting(f"{config.name} lane {lane}", lambda: standing_of(config).lag(lane)) as advance:
-            for receipt in drain_lane(config, lane=lane, run_id=new_run_id(), run=run, stop=stop):
+        with (
+            about(pipeline=config.name, run_id=run_id, lane=lane),
+            counting(f"{config.name} lane {lane}", lambda: standing_of(config).lag(lane)) as advance,
+        ):
+            for receipt in drain_lane(config, lane=lane, run_id=run_id, run=run, stop=stop):
                 if receipt is not None:
-                    log.info(receipt.log_line())
+                    log.info(receipt.log_line(), extra={"snapshot_id": receipt.snapshot_id})
                     drained.add(receipt)
                     advance(sum(offsets.count for offsets in receipt.ranges))
     except ArrowIngestError as error:

@@ -17,6 +17,7 @@ from arrow_ingest.errors import (
     StatementRefused,
     TransientError,
 )
+from arrow_ingest.log_lines import are_json
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,9 @@ def exit_code(error: ArrowIngestError) -> Exit:
 def reported(error: ArrowIngestError) -> Exit:
     """Say the error in one sentence on stderr (its traceback only under `--verbose`); return its exit code."""
     log.debug("raised at", exc_info=error)
+    if are_json():
+        log.error("%s", error)
+        return exit_code(error)
     click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
     if isinstance(error, LaneSuspended):
         click.echo(f"{error.reason.remedy}.", err=True)

@@ -8,10 +8,10 @@ import click
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people
 from arrow_ingest.cli.runs import new_run_id
-from arrow_ingest.cli.standing import lanes_of
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ConfigError, NothingToRebase
 from arrow_ingest.pipeline import interventions
+from arrow_ingest.pipeline.standing import lanes_of
 from arrow_ingest.values import LaneState, ranges_between
 
 

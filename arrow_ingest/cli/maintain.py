@@ -11,8 +11,10 @@ from arrow_ingest.cli.exits import Exit
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.cli.runs import new_run_id
+from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.maintenance.report import MaintenanceReport
 from arrow_ingest.lake.maintenance.run import maintain as tidy
+from arrow_ingest.log_lines import about
 from arrow_ingest.maintenance_settings import Step
 
 
@@ -47,16 +49,19 @@ def maintain(options: Common, pipelines: tuple[str, ...], *, dry_run: bool, only
     removed, and arrow_ingest's own tables kept small. Rows, offsets and kept snapshots stay as they are. Exits with 1
     when a step failed.
     """
-    reports = [
-        tidy(config, run_id=new_run_id(), now=datetime.now(UTC), only=only, is_dry_run=dry_run)
-        for config in options.pipelines(pipelines)
-    ]
+    reports = [_tidied(config, only, is_dry_run=dry_run) for config in options.pipelines(pipelines)]
     if options.as_json:
         print_json([document(report) for report in reports])
     else:
         print_people(*(part for report in reports for part in _sentences(report)))
     is_ok = all(report.ok for report in reports)
     click.get_current_context().exit(Exit.OK if is_ok else Exit.FINDING)
+
+
+def _tidied(config: PipelineConfig, only: tuple[Step, ...] | None, *, is_dry_run: bool) -> MaintenanceReport:
+    run_id = new_run_id()
+    with about(pipeline=config.name, run_id=run_id):
+        return tidy(config, run_id=run_id, now=datetime.now(UTC), only=only, is_dry_run=is_dry_run)
 
 
 def document(report: MaintenanceReport) -> dict[str, object]:

@@ -70,7 +70,11 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
 def log_to_stderr(*, verbose: bool) -> None:
     """Send our log lines to stderr, above the progress bar if there is one; other libraries' from warnings on."""
+    from arrow_ingest import environment
     from arrow_ingest.cli.output import ConsoleHandler
+    from arrow_ingest.log_lines import formatter
 
-    logging.basicConfig(handlers=[ConsoleHandler()], level=logging.WARNING, format="%(message)s", force=True)
+    handler = ConsoleHandler()
+    handler.setFormatter(formatter("%(message)s", as_json=environment.logs_as_json()))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("arrow_ingest").setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -7,6 +7,7 @@ import click
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.cli.runs import new_run_id
+from arrow_ingest.log_lines import about
 from arrow_ingest.pipeline.lane_locks import longest_run_seconds
 from arrow_ingest.pipeline.rebuild import rebuild as rebuild_partitions
 from arrow_ingest.pipeline.rebuild_choice import chosen
@@ -46,14 +47,13 @@ def rebuild(
     config = options.pipeline(pipeline)
     choice = chosen(config, first, last, named)
     receipts: list[Receipt] = []
-    for receipt in rebuild_partitions(
-        config,
-        choice,
-        run_id=new_run_id(),
-        wait_seconds=longest_run_seconds(config) if wait_seconds is None else wait_seconds,
-    ):
-        log.info("rebuilt %s: snapshot %d", receipt.touched[0].value if receipt.touched else "it", receipt.snapshot_id)
-        receipts.append(receipt)
+    run_id, wait = new_run_id(), longest_run_seconds(config) if wait_seconds is None else wait_seconds
+    with about(pipeline=config.name, run_id=run_id):
+        for receipt in rebuild_partitions(config, choice, run_id=run_id, wait_seconds=wait):
+            what = receipt.touched[0].value if receipt.touched else "it"
+            extra = {"snapshot_id": receipt.snapshot_id}
+            log.info("rebuilt %s: snapshot %d", what, receipt.snapshot_id, extra=extra)
+            receipts.append(receipt)
     if options.as_json:
         print_json({"pipeline": config.name, "rebuilt": [_document(receipt) for receipt in receipts]})
     elif receipts:

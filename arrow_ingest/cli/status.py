@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from arrow_ingest.cli.exits import Exit, reported
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
-from arrow_ingest.cli.standing import Standing, standing_of
 from arrow_ingest.errors import LayoutMismatch
+from arrow_ingest.pipeline.standing import Standing, standing_of
 
 
 @click.command()

@@ -11,7 +11,6 @@ from rich.console import RenderableType
 from arrow_ingest.cli.exits import Exit
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
-from arrow_ingest.cli.standing import ASK_SECONDS
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import BrokerUnavailable, TopicMissing
 from arrow_ingest.kafka.cluster import Cluster
@@ -19,6 +18,7 @@ from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.findings import VerifyReport
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify as verify_lake
+from arrow_ingest.pipeline.standing import ASK_SECONDS
 
 log = logging.getLogger(__name__)
 

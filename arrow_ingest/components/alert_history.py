@@ -114,7 +114,7 @@ class History:
         evaluation = row.evaluation
         assert evaluation is not None
         level = Level.ERROR if evaluation.severity == dg.AssetCheckSeverity.ERROR else Level.WARN
-        is_told = level is Level.ERROR or self._config.alerts.min_severity == "warn"
+        is_told = level is Level.ERROR or self._config.alerts.lowest_severity == "warn"
         trouble = None
         if not evaluation.passed and is_told:
             trouble = Trouble(level, evaluation.description or "", row.run_id)

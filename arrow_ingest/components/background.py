@@ -7,6 +7,7 @@ meets that exception in the middle of a native call: it is asked to stop, and co
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +29,7 @@ class BackgroundDrain:
         self._heartbeat_seconds = heartbeat_seconds
         self._stop = threading.Event()
         self._items: queue.SimpleQueue[Receipt | BaseException | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="drain", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._work,), name="drain", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()

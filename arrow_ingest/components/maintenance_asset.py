@@ -143,7 +143,7 @@ def _maintained(
     except ValueError as error:
         raise dg.Failure(f"{error}; the steps are {', '.join(Step)}", allow_retries=False) from error
     try:
-        with lines_on_stderr():
+        with lines_on_stderr(config.name, context.run.run_id):
             return maintain(config, run_id=context.run.run_id, now=datetime.now(UTC), only=only, is_dry_run=run.dry_run)
     except NothingToMaintain as nothing:
         context.log.info(str(nothing))

@@ -29,7 +29,7 @@ def build_rebuild_job(pipeline: PipelineConfig) -> dg.JobDefinition:
     @dg.op(name=names.rebuild_op, description="Reads the messages of table partitions again and replaces their rows.")
     def rebuild_partitions(context: dg.OpExecutionContext, config: RebuildConfig) -> None:
         try:
-            with lines_on_stderr():
+            with lines_on_stderr(pipeline.name, context.run_id):
                 choice = chosen(pipeline, config.first, config.last, config.partitions)
                 done = rebuild_and_publish(pipeline, context, choice)
         except ArrowIngestError as error:

@@ -64,7 +64,7 @@ def rebuild_and_publish(
         with BackgroundDrain(work) as receipts:
             for receipt in receipts:
                 if receipt is not None:
-                    log.info("rebuilt %s", receipt.log_line())
+                    log.info("rebuilt %s", receipt.log_line(), extra={"snapshot_id": receipt.snapshot_id})
                     done.append(receipt)
     except BaseException:
         publisher.publish_if_possible()

@@ -38,7 +38,7 @@ def build_replay_job(pipeline: PipelineConfig) -> dg.JobDefinition:
     def replay_letters(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
         publisher = Publisher(pipeline, context)
         try:
-            with lines_on_stderr():
+            with lines_on_stderr(pipeline.name, context.run_id):
                 done = _replayed(pipeline, config, context.run_id)
                 publisher.publish(is_last=True)
         except (ArrowIngestError, ValueError) as error:

@@ -17,6 +17,7 @@ from arrow_ingest.components.runs import Assignment, assignment, requested_parti
 from arrow_ingest.components.table_spec import table_spec
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import ArrowIngestError, LaneBusy, LaneSuspended, LayoutMismatch
+from arrow_ingest.log_lines import about
 from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.values import Receipt
 
@@ -38,7 +39,7 @@ def build_table_asset(config: PipelineConfig) -> dg.AssetsDefinition:
     )
     def micro_batch(context: dg.AssetExecutionContext) -> Iterator[Never]:
         try:
-            with lines_on_stderr():
+            with lines_on_stderr(config.name, context.run.run_id):
                 if context.op_execution_context.op_config[REBUILD]:
                     rebuild_requested(config, context)
                 else:
@@ -66,7 +67,8 @@ def _drain_and_publish(config: PipelineConfig, context: dg.AssetExecutionContext
     publisher.publish_if_possible()
     try:
         for lane in task.lanes:
-            _drain_lane(config, context, lane, task, publisher)
+            with about(lane=lane):
+                _drain_lane(config, context, lane, task, publisher)
     except BaseException:
         publisher.publish_if_possible(requested)  # it never hides why the run fails
         raise
@@ -82,7 +84,7 @@ def _drain_lane(
         with BackgroundDrain(partial(_lane_drain, config, lane, task, context.run.run_id)) as receipts:
             for receipt in receipts:
                 if receipt is not None:
-                    log.info("%s", receipt.log_line())
+                    log.info("%s", receipt.log_line(), extra={"snapshot_id": receipt.snapshot_id})
                     publisher.note(receipt)
                 if publisher.is_due:
                     publisher.publish_if_possible()

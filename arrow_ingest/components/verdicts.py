@@ -10,9 +10,8 @@ from dagster import AssetCheckSeverity as Severity
 from arrow_ingest.components.names import Check
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.ledger import LedgerEntry, PartitionTotal
-from arrow_ingest.lake.maintenance.merge_policy import is_newest
+from arrow_ingest.lake.maintenance.crowded import is_crowded
 from arrow_ingest.lake.statistics import PartitionFiles
-from arrow_ingest.lake.time_partitions import start_of_key
 from arrow_ingest.pipeline.policy import is_over_budget
 from arrow_ingest.values import CommitKind, LaneState, Tally, TopicState
 
@@ -239,18 +238,13 @@ def small_files(
     config: PipelineConfig, value: str | None, files: Mapping[str | None, PartitionFiles], now: datetime
 ) -> Verdict:
     """The table partition has few small files, or maintenance has not had its turn yet."""
-    merge, by = config.maintenance.merge, config.partition_by
     found = files.get(value, PartitionFiles(0, 0, 0))
-    is_young = False
-    if by is not None and by.unit != "value" and value is not None:
-        # One unit more than merging leaves alone: it comes once a day, and takes its time.
-        is_young = is_newest(start_of_key(value, by.unit), by.unit, now, merge.leave_newest + 1)
+    passed = not is_crowded(config, value, found.small_files, now)
     says = f"{found.small_files} of {found.files} files are small"
-    passed = is_young or found.small_files <= merge.warn_files
-    if is_young and found.small_files > merge.warn_files:
-        says += ", and will be merged when the time that they are of is over"
-    elif not passed:
+    if not passed:
         says += f": `arrow-ingest maintain {config.name}` merges them"
+    elif found.small_files > config.maintenance.merge.warn_files:
+        says += ", and will be merged when the time that they are of is over"
     return Verdict(
         Check.SMALL_FILES,
         passed,

@@ -92,6 +92,8 @@ class MicroBatch:
         after: the row as the commit leaves it.
         plan: what the rows were conformed to.
         late: rows that came late, by table partition.
+        last_commit_seconds: how long the run's commit before this one took; None: it is the first. A commit cannot say
+            in its own transaction how long it takes.
     """
 
     commit_id: str
@@ -108,6 +110,7 @@ class MicroBatch:
     bytes_received: int = 0
     copies: Copies = field(default_factory=Copies)
     late: Mapping[str, int] = field(default_factory=dict)
+    last_commit_seconds: float | None = None
 
     @property
     def staged_at(self) -> datetime | None:
@@ -125,7 +128,7 @@ class MicroBatch:
             letters = dead_letter_table(self.config.lake.table)
             add_files(lake, self.config.lake.schema_name, letters, [self.dead_letter_file])
         at(Point.FILES_ADDED)
-        append_to_history(lake, _ledger_row(self, touched, committed_at))
+        append_to_history(lake, _ledger_row(self, touched, committed_at), last_commit_seconds=self.last_commit_seconds)
         late_rows.append(lake, self.config.name, self.commit_id, self.late)
         at(Point.LEDGER_WRITTEN)
         return touched
@@ -298,10 +301,11 @@ def apply_plan(lake: Lake, config: PipelineConfig, plan: TablePlan) -> None:
             lake.execute(text)
 
 
-def append_to_history(lake: Lake, row: LedgerRow) -> None:
+def append_to_history(lake: Lake, row: LedgerRow, *, last_commit_seconds: float | None = None) -> None:
     """The ledger's row, and who and why beside the snapshot, in the open transaction.
 
-    The commit message is for whoever looks at `ducklake_snapshots`; the ledger is what lasts.
+    The commit message is for whoever looks at `ducklake_snapshots`, and for `lake.commit_times`; the ledger is what
+    lasts.
     """
     ledger.append(lake, row)
     extra = {
@@ -311,6 +315,7 @@ def append_to_history(lake: Lake, row: LedgerRow) -> None:
         "lane": row.lane,
         "generation": row.generation,
         "ranges": [[part.partition, part.start, part.stop] for part in row.ranges],
+        "last_commit_seconds": None if last_commit_seconds is None else round(last_commit_seconds, 4),
     }
     tally = row.tally
     message = f"{row.kind.value}: {row.pipeline}, lane {row.lane}: {tally.rows} rows of {tally.messages} messages"

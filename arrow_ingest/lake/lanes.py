@@ -201,6 +201,7 @@ def _read(lake: Lake, pipeline: str, lane: int) -> LaneState:
         positions=dict(zip(row["partitions"], positions, strict=True)),
         suspended=None if row["state"] == ACTIVE else SuspendReason(row["state"]),
         reason=row["reason"],
+        updated_at=row["updated_at"],
     )
 
 

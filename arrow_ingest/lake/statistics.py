@@ -4,6 +4,7 @@ Independent of the ledger: this counts what DuckLake has registered, whoever reg
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake import ledger, letter_events
@@ -97,6 +98,15 @@ def files_by_partition(
         None if start is None else key_of_time(start, partition_by.unit): PartitionFiles(*counts)
         for start, *counts in by_start
     }
+
+
+def snapshot_times(lake: Lake) -> tuple[int, datetime, datetime]:
+    """The newest snapshot's id and when it was made, and when the oldest one was that is kept."""
+    [(newest, *times)] = lake.execute(
+        "SELECT max(snapshot_id), max_by(CAST(snapshot_time AS TIMESTAMPTZ), snapshot_id), "
+        f"min_by(CAST(snapshot_time AS TIMESTAMPTZ), snapshot_id) FROM {METADATA}.ducklake_snapshot"
+    )
+    return int(newest), times[0], times[1]
 
 
 def refused_messages(lake: Lake, table: LakeConfig, since: int) -> int:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -36,7 +37,7 @@ class CommitQueue(Generic[Sealed]):
 
     def submit(self, sealed: Sealed) -> None:
         """Commit ``sealed`` after all that were submitted before it."""
-        self._pending.append(self._thread.submit(self._commit_unless_failed, sealed))
+        self._pending.append(self._thread.submit(copy_context().run, self._commit_unless_failed, sealed))
 
     def finished(self) -> Iterator[Receipt]:
         """The receipts that are ready, without waiting.

@@ -46,6 +46,7 @@ class LaneCommitter:
         self._committer = Committer(config.lake, lane_lock, session=lake, threads=commit_threads(config))
         self._mirror = GroupOffsets(config.kafka, config.group)
         self._resources = ExitStack()
+        self._last_seconds: float | None = None
 
     def __enter__(self) -> Self:
         self._resources.enter_context(self._mirror)
@@ -68,6 +69,7 @@ class LaneCommitter:
         self._at(Point.STAGED)
         self._check_topic(sealed.after.topic_id)
         committed = self._committer.commit(batch, at=self._at)
+        self._last_seconds = committed.seconds
         sealed.sink.abandon()  # a sink that holds its rows need not any more
         self._at(Point.COMMITTED)
         self.mirror(sealed.after.offsets)
@@ -102,6 +104,7 @@ class LaneCommitter:
             bytes_received=sealed.received_bytes,
             copies=sealed.copies,
             late=sealed.late,
+            last_commit_seconds=self._last_seconds,
         )
 
     def _check_topic(self, expected: str) -> None:

@@ -34,6 +34,18 @@ DAGSTER_YAML = frozenset(
 
 POSTGRES_IMAGE = frozenset({"POSTGRES_PASSWORD"})
 MINIO_IMAGE = frozenset({"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"})
+GRAFANA_IMAGE = frozenset(
+    {
+        "GF_AUTH_ANONYMOUS_ENABLED",
+        "GF_AUTH_ANONYMOUS_ORG_ROLE",
+        "GF_AUTH_BASIC_ENABLED",
+        "GF_AUTH_DISABLE_LOGIN_FORM",
+        "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION",
+        "GF_ANALYTICS_REPORTING_ENABLED",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES",
+    }
+)
+"""https://grafana.com/docs/grafana/latest/setup-grafana/configure-grafana/: GF_<section>_<key>."""
 KAFKA_IMAGE = frozenset({"CLUSTER_ID"})
 """And every broker's setting as KAFKA_..., which `test_kafka_takes_its_settings` starts a broker with."""
 

@@ -27,7 +27,9 @@ SCHEMA = Path(check_jsonschema.__file__).parent / "builtin_schemas" / "vendor" /
 """The specification's own schema, as check-jsonschema keeps a copy of it."""
 
 ONE_SHOT = {"topics", "buckets"}
-OURS = {"producer", "code", "webserver", "daemon", "cli"}
+OURS = {"producer", "code", "webserver", "daemon", "cli", "exporter"}
+OTHERS = {"prometheus", "grafana"}
+"""What watches, with nothing of ours in it."""
 LAKE_KEYS = {"PGPASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
@@ -99,7 +101,7 @@ def test_every_variable_is_read_by_somebody(found: dict[str, dict[str, Any]]) ->
 def test_every_setting_of_ours_reaches_the_containers_that_need_it(found: dict[str, dict[str, Any]]) -> None:
     pipeline = known.PACKAGED - {environment.ALERT_URLS}
     assert {"KAFKA_BOOTSTRAP_SERVERS", "ARROW_INGEST_LANES"} < pipeline
-    for name in ("code", "daemon", "cli"):
+    for name in ("code", "daemon", "cli", "exporter"):
         assert pipeline <= set(found[name]["environment"]), name
     set_elsewhere = {environment.DAGSTER_HOME, environment.ACERO_ALIGNMENT, environment.ARROW_POOL}  # image, process
     not_needed = {environment.STACK_POSTGRES, environment.AWS_SESSION_TOKEN}
@@ -115,7 +117,7 @@ def test_every_setting_of_ours_reaches_the_containers_that_need_it(found: dict[s
 
 def test_keys_go_only_where_they_are_needed(found: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     holders = {name for name, service in found.items() if LAKE_KEYS & set(service.get("environment", {}))}
-    assert holders == {"daemon", "cli"}
+    assert holders == {"daemon", "cli", "exporter"}
     made = variables_of(tmp_path / ".env")
     for name in OURS:
         values = set(found[name]["environment"].values())
@@ -127,10 +129,20 @@ def test_keys_go_only_where_they_are_needed(found: dict[str, dict[str, Any]], tm
         assert has_socket == (name in {"daemon", "webserver"}), name
 
 
+def test_what_watches_comes_only_when_asked_for_and_knows_no_secret(found: dict[str, dict[str, Any]]) -> None:
+    assert {name for name, service in found.items() if "monitoring" in service.get("profiles", ())} == {
+        "exporter",
+        *OTHERS,
+    }
+    assert "environment" not in found["prometheus"]
+    assert set(found["grafana"]["environment"]) <= known.GRAFANA_IMAGE
+    assert found["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
 def test_images_are_pinned_by_released_tags(found: dict[str, dict[str, Any]]) -> None:
     tags = {name: service["image"].rpartition(":") for name, service in found.items()}
     for name, (image, _, tag) in tags.items():
-        pattern = r"RELEASE\.\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z" if image.endswith("minio") else r"\d+\.\d+(\.\d+)?"
+        pattern = r"RELEASE\.\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z" if image.endswith("minio") else r"v?\d+\.\d+(\.\d+)?"
         assert re.fullmatch(pattern, tag), (name, tag)
     assert {tags[name][2] for name in OURS} == {__version__}
     assert found["code"]["environment"]["DAGSTER_CURRENT_IMAGE"] == found["code"]["image"]
@@ -140,9 +152,12 @@ def test_ports_are_the_proof_of_concepts_and_on_loopback_alone(found: dict[str, 
     ports = sorted(port for service in found.values() for port in service.get("ports", ()))
     assert ports == [
         "127.0.0.1:3000:3000",
+        "127.0.0.1:3001:3000",
         "127.0.0.1:5434:5432",
+        "127.0.0.1:9090:9090",
         "127.0.0.1:9100:9000",
         "127.0.0.1:9101:9001",
+        "127.0.0.1:9808:9808",
     ]
 
 
@@ -152,7 +167,7 @@ def test_every_service_is_looked_after(found: dict[str, dict[str, Any]]) -> None
         assert service["restart"] == ("no" if name == "cli" else "on-failure" if name in ONE_SHOT else "unless-stopped")
         # The code location's check is the image's; producer and command line serve nothing.
         assert name in ONE_SHOT | {"code"} or "healthcheck" in service, name
-    for name in OURS:
+    for name in OURS | OTHERS:
         assert found[name]["cap_drop"] == ["ALL"]
         assert found[name]["security_opt"] == ["no-new-privileges:true"]
 
@@ -165,7 +180,7 @@ def test_services_wait_for_what_they_use(found: dict[str, dict[str, Any]]) -> No
     for name, others in waits.items():
         for other, condition in others.items():
             assert condition == ("service_completed_successfully" if other in ONE_SHOT else "service_healthy"), name
-            assert other not in found or "profiles" not in found[other]
+            assert set(found[other].get("profiles", ())) <= set(found[name].get("profiles", ()))
     assert waits == {
         "kafka": {},
         "topics": {"kafka": "service_healthy"},
@@ -180,6 +195,13 @@ def test_services_wait_for_what_they_use(found: dict[str, dict[str, Any]]) -> No
             "buckets": "service_completed_successfully",
             "code": "service_healthy",
         },
+        "exporter": {
+            "topics": "service_completed_successfully",
+            "postgres": "service_healthy",
+            "buckets": "service_completed_successfully",
+        },
+        "prometheus": {"exporter": "service_healthy"},
+        "grafana": {"prometheus": "service_healthy"},
         "cli": {
             "topics": "service_completed_successfully",
             "postgres": "service_healthy",
@@ -191,7 +213,7 @@ def test_services_wait_for_what_they_use(found: dict[str, dict[str, Any]]) -> No
 def test_data_lies_on_named_volumes_and_what_is_mounted_is_there(found: dict[str, dict[str, Any]]) -> None:
     mounted = [volume.split(":")[0] for service in found.values() for volume in service.get("volumes", ())]
     named = {source for source in mounted if re.fullmatch(r"\w+", source)}
-    assert named == set(document()["volumes"]) == {"kafka", "postgres", "minio", "run_logs"}
+    assert named == set(document()["volumes"]) == {"kafka", "postgres", "minio", "prometheus", "run_logs"}
     for source in set(mounted) - named:
         assert source == "/var/run/docker.sock" or any((DOCKER / source).iterdir()), source
 

@@ -39,7 +39,7 @@ def test_everything_is_installed_at_the_versions_of_constraints() -> None:
     assert not [run for run in of(IMAGE, "RUN") if "pip" in run.text or "apt" in run.text]
     [extras] = re.findall(r"\.whl\)\[([\w,]+)\]", steps)
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(extras.split(",")) == {"alerts", "docker", "kubernetes"} <= set(known)
+    assert set(extras.split(",")) == {"alerts", "docker", "kubernetes", "metrics"} <= set(known)
 
 
 @pytest.mark.parametrize("stage", [ARGUMENTS, BUILD, IMAGE])

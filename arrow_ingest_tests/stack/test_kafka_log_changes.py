@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from arrow_ingest.cli.standing import standing_of
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.errors import LaneSuspended, RebuildRefused, SuspendReason
 from arrow_ingest.kafka.cluster import Cluster
@@ -14,6 +13,7 @@ from arrow_ingest.pipeline.drain import drain
 from arrow_ingest.pipeline.interventions import rebase, resume
 from arrow_ingest.pipeline.rebuild import rebuild
 from arrow_ingest.pipeline.rebuild_choice import between
+from arrow_ingest.pipeline.standing import standing_of
 from arrow_ingest.producer.arrow import ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.kafka import KafkaCluster

@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from arrow_ingest.cli.standing import standing_of
 from arrow_ingest.config import PipelineConfig
+from arrow_ingest.pipeline.standing import standing_of
 from arrow_ingest.producer.arrow import MIB, ArrowProducer
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.kafka import KafkaCluster

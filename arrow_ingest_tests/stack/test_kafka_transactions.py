@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import Producer
 
-from arrow_ingest.cli.standing import standing_of
 from arrow_ingest.config import PipelineConfig
+from arrow_ingest.pipeline.standing import standing_of
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest_tests.lake_contents import ROWS, assert_verified, drained, query
 from arrow_ingest_tests.worlds import World

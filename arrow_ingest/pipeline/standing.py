@@ -91,7 +91,7 @@ def standing_of(config: PipelineConfig, *, commits: int = 0) -> Standing:
         ConfigError: settings of the broker or of the lake that cannot be used.
     """
     lanes, last = _in_lake(config, commits)
-    topic, unreachable = _at_broker(config)
+    topic, unreachable = at_broker(config)
     return Standing(config, lanes, last, topic, unreachable)
 
 
@@ -104,7 +104,12 @@ def lanes_of(config: PipelineConfig) -> tuple[LaneState, ...]:
     return _in_lake(config, commits=0)[0]
 
 
-def _at_broker(config: PipelineConfig) -> tuple[TopicState | None, TransientError | None]:
+def at_broker(config: PipelineConfig) -> tuple[TopicState | None, TransientError | None]:
+    """What the broker says of the topic, or why it does not; after `ASK_SECONDS` at the latest.
+
+    Raises:
+        ConfigError: settings that cannot be used, or the brokers refuse the login.
+    """
     try:
         with Cluster(config.kafka, timeout_seconds=ASK_SECONDS) as cluster:
             return cluster.topic_state(), None
