@@ -39,7 +39,7 @@ def build_model_asset(model: SqlModel) -> dg.AssetsDefinition:
             requested = requested_partitions(context)
             if not requested:
                 raise ConfigError(f"model {model.name} is computed by partition: launch the run with some")
-            with lines_on_stderr():
+            with lines_on_stderr(model.name, context.run.run_id):
                 report = _computed(model, context, requested)
         except ArrowIngestError as error:
             raise dg.Failure(str(error), metadata={"error": type(error).__name__}, allow_retries=False) from error
