@@ -31,14 +31,15 @@ def make_folders(folder: Path, below: Path | None = None) -> None:
     Two threads may make the same folder at once: each syncs the entry in its parent.
 
     Args:
-        below: a folder that is there; the entries of all folders below it count. None: those of the folder itself,
-            and of what is missing above it.
+        below: the entries of all folders from this one on count. None: those of the folder itself, and of what is
+            missing above it.
 
     Raises:
         OSError: no space, no permission, not a folder.
     """
     is_there = folder.is_dir()
-    if folder in (below, folder.parent) or (is_there and folder in _lasting):
+    below = None if folder == below else below
+    if folder == folder.parent or (is_there and folder in _lasting):
         return
     if below is not None or not is_there:
         make_folders(folder.parent, below)
