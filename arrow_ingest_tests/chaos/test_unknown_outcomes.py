@@ -136,12 +136,13 @@ def is_on_s3(seed: int) -> bool:
 
 
 def chosen(passage: Passage, seed: int, name: str) -> Sequence[Cut]:
-    """The first seed takes every COMMIT of a write, before and after, and a few other places; the others share all."""
+    """The first seed takes the last COMMIT of a write, before and after, and another place; the others share all."""
     places = passage.places(of_writes_only=is_on_s3(seed))
     if seed == 0:
         others = [place for place in places if not place[2]]
         chance = random.Random(f"unknown outcomes/{name}")
-        at_commits = [Cut(*place[:2], side) for place in places if place[2] for side in Side]
+        last = [place for place in places if place[2]][-1]
+        at_commits = [Cut(*last[:2], side) for side in Side]
         sampled = chance.sample(others, SAMPLED)
         return [*at_commits, *(Cut(*place[:2], chance.choice(tuple(Side)), chance.random() < 0.5) for place in sampled)]
     every = [Cut(*place[:2], side, away) for place in places for side in Side for away in (False, True)]
