@@ -13,7 +13,11 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 @contextmanager
 def lines_on_stderr(pipeline: str, run_id: str) -> Iterator[None]:
-    """Within the block, `arrow_ingest`'s log lines from INFO on go to what is stderr now; they are about this run."""
+    """Within the block, `arrow_ingest`'s log lines from INFO on go to what is stderr now.
+
+    Args:
+        pipeline: what the run is of; or the model.
+    """
     logger = logging.getLogger("arrow_ingest")
     level = logger.level
     handler = logging.StreamHandler(sys.stderr)

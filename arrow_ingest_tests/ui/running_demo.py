@@ -1,6 +1,7 @@
 """`arrow-ingest demo` as a user starts it, in a process of its own, and what its Dagster answers by GraphQL."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -64,6 +65,11 @@ class RunningDemo:
         """Whether the lane sensor is on."""
         return str(self._ask(_SENSOR)["sensorOrError"]["sensorState"]["status"])
 
+    def run_status(self, run_id: str) -> str:
+        """How far a run has come."""
+        asked = f'{{ runOrError(runId: "{run_id}") {{ ... on Run {{ status }} }} }}'
+        return str(self._ask(asked)["runOrError"].get("status"))
+
     def _ask(self, query: str) -> dict[str, Any]:
         asked = urllib.parse.quote(query)
         with urllib.request.urlopen(f"http://{self._host}/graphql?query={asked}", timeout=30) as answer:
@@ -119,19 +125,28 @@ def is_computed(model: Node) -> bool:
 
 
 @contextmanager
-def running_demo(folder: Path) -> Iterator[RunningDemo]:
+def running_demo(
+    folder: Path, *, environ: Mapping[str, str] | None = None, is_ready: Callable[[Node], bool] = is_published
+) -> Iterator[RunningDemo]:
     """Start the demo, wait until Dagster has something to show, and end it as Ctrl-C does.
 
     The demo verifies its lake when it ends; that it finds nothing is asserted here.
+
+    Args:
+        folder: a lake that is there already goes on, in a new generation.
+        environ: on top of this process's own.
+        is_ready: what the table's asset node has to show first.
     """
     log_file = folder.with_suffix(".log")
     command = [sys.executable, "-m", "arrow_ingest", "demo", "--dir", str(folder)]
     command += ["--batches", "4000", "--rate", "5", "--days", str(DAYS)]
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env={**os.environ, **(environ or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     try:
         demo = RunningDemo(wait_for(lambda: _address(log_file, process), bool, seconds=START_SECONDS))
-        wait_for(lambda: _table_or_nothing(demo), is_published, seconds=START_SECONDS)
+        wait_for(lambda: _table_or_nothing(demo), is_ready, seconds=START_SECONDS)
         yield demo
         process.send_signal(signal.SIGINT)
         assert process.wait(STOP_SECONDS) == 0, log_file.read_text()[-4000:]
