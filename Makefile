@@ -58,6 +58,9 @@ test-all: $(INSTALLED) ## Run all tests but the UI's, each end-to-end one in eve
 test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
 
+test-operate: $(INSTALLED_UI) ## An operator's day in the running demo: late events, poison, maintenance, a rebuild
+	@$(BIN)/python -m pytest arrow_ingest_tests/operate $(ARGS)
+
 check: $(INSTALLED) ## Format, lint, types and layers: what CI runs before the tests
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check
@@ -79,7 +82,7 @@ docs: $(INSTALLED) ## Write the generated pages of docs/
 clean: ## Remove .venv and caches; .arrow_ingest, which holds data, stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 
-.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos soak test-all test-ui check bench bench-full docs notebook clean
+.PHONY: help install demo stack test test-postgres test-stack chaos-ci chaos soak test-all test-ui test-operate check bench bench-full docs notebook clean
 
 # The first Python in range that can make virtual environments. Names that exist may still not run (pyenv's shims), so
 # each is tried.

@@ -24,6 +24,7 @@ from arrow_ingest.components.ledger_view import read_view
 from arrow_ingest.components.metadata import PUBLISHED_THROUGH
 from arrow_ingest.components.names import LANE_STATE_TAG, PARTITION_CHECKS, PIPELINE_CHECKS, Check, Names
 from arrow_ingest.components.pipeline_definitions import pipeline_definitions
+from arrow_ingest.components.publisher import Publisher
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import TransientError
@@ -251,6 +252,33 @@ def test_checks_that_others_told_in_the_middle_of_a_run_are_current_again_at_its
         target = record.evaluation.target_materialization_data if record and record.evaluation else None
         assert target is not None, key
         assert target.storage_id == newest.storage_id, key
+
+
+def test_runs_that_take_turns_in_telling_of_one_day_all_go_on(
+    published: Published, instance: dg.DagsterInstance
+) -> None:
+    config, day = published.config, THREE_DAYS[0]
+
+    @dg.op
+    def tell(context: dg.OpExecutionContext) -> None:
+        Publisher(config, context).publish([day])
+
+    @dg.op
+    def take_turns(context: dg.OpExecutionContext) -> None:
+        publisher = Publisher(config, context)
+        for _ in range(3):
+            publisher.publish([day])
+            assert in_a_run_of_its_own(tell).success
+
+    def in_a_run_of_its_own(op: dg.OpDefinition) -> dg.ExecuteInProcessResult:
+        return dg.GraphDefinition("told", node_defs=[op]).execute_in_process(instance=instance)
+
+    assert in_a_run_of_its_own(take_turns).success
+    newest = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=Names.of(config).table, asset_partitions=[day]), limit=1
+    ).records[0]
+    badge = partition_badges(config, instance)[day]
+    assert badge.latest_target_materialization_storage_id == newest.storage_id
 
 
 def test_a_new_dagster_home_is_told_everything_again(published: Published, instance: dg.DagsterInstance) -> None:

@@ -7,11 +7,12 @@ commits of other lanes, and of runs that died before they published, are in it.
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
+from sqlalchemy.exc import IntegrityError
 
 from arrow_ingest.components import history
 from arrow_ingest.components.check_events import evaluation
@@ -183,7 +184,8 @@ class Publisher:
 
         Dagster keeps one row per run and check, and the row that was *made* last counts: what this run says again would
         stand in its first row, behind that of a run that has spoken since (another lane's, or a check run alone), and
-        the badge would be blank. Then it is said outside of the run, in a row of its own.
+        the badge would be blank. Then it is said outside of the run, in a row of its own; of a table partition Dagster
+        keeps one such row for ever (1.13), so after that it is said within the run, and the next run sets the badge.
         """
         instance, subject = self._context.instance, (verdict.check, verdict.partition)
         is_overtaken = (
@@ -195,10 +197,11 @@ class Publisher:
             verdict = replace(verdict, numbers={**verdict.numbers, PUBLISHED_THROUGH: through})
         told = evaluation(self._table, verdict, target)
         if is_overtaken:
-            instance.report_runless_asset_event(told)
-        else:
-            # Dagster takes a check's answer from a plain op as well, only its annotation does not say so.
-            self._context.log_event(told)  # type: ignore[arg-type]
+            with suppress(IntegrityError):
+                instance.report_runless_asset_event(told)
+                return
+        # Dagster takes a check's answer from a plain op as well, only its annotation does not say so.
+        self._context.log_event(told)  # type: ignore[arg-type]
 
 
 @contextmanager

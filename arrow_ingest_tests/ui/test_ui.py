@@ -127,7 +127,7 @@ def test_materialize_of_one_day_beside_the_lane_succeeds(page: Page, demo: Runni
     page.get_by_role("button", name="Launch 1 run").click()
     expect(page.get_by_text(re.compile("Launched run"))).to_be_visible()
 
-    launched = wait_for(lambda: _launched_for(demo, day, before), bool, seconds=60)
+    launched = wait_for(lambda: _launched_for(demo, day, before), bool, seconds=180)
     run = wait_for(lambda: _run(demo, launched), lambda seen: seen["status"] in {"SUCCESS", "FAILURE"}, seconds=120)
     assert run["status"] == "SUCCESS"
     assert any(
