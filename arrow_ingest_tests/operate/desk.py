@@ -78,7 +78,7 @@ class Desk:
             if run["status"] == "STARTED":
                 self.page.goto(f"/runs/{run['runId']}")
                 self.page.get_by_role("button", name="Terminate").first.click()
-                self.page.get_by_test_id("terminate-button").click()
+                self.page.get_by_role("button", name=re.compile(r"^Terminate 1 run")).click()
                 wait_for(
                     lambda run=run: self._demo.run_status(run["runId"]),
                     lambda seen: seen != "STARTED",
