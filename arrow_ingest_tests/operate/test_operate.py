@@ -78,7 +78,7 @@ def test_a_late_event_makes_its_old_day_new_here_and_downstream(
     assert version_of(demo.table("events_daily"), untouched) == quiet
     outcome["downstream_rematerialised"] = True
     desk.page.goto(f"/assets/lake/main/events_daily?view=partitions&partition={late}")
-    expect(desk.page.get_by_text(late).first).to_be_visible()
+    expect(desk.page.get_by_text("source_snapshot").first).to_be_visible()
     shoot("late-day")
 
 
