@@ -80,9 +80,6 @@ def test_two_pipelines_with_two_lanes_each_stand_side_by_side(tmp_path: Path) ->
     assert report["lag_by_partition"] == dict.fromkeys(names, 0)
     assert report["partitions"] == 2 * 3
     assert report["runs"] >= 2 * 2
-    again, said = run_once(tmp_path, "--batches", "4", "--pipelines", "2", "--lanes", "3")
-    assert "lane 1 of orders goes on in generation 1" in said
-    assert (again["produced_rows"], again["committed_rows"], again["verify"]) == (2 * 4_000, 2 * 44_000, True)
 
 
 def test_each_part_killed_once_and_then_the_demo_itself_loses_and_repeats_nothing(tmp_path: Path) -> None:
@@ -100,7 +97,7 @@ def test_each_part_killed_once_and_then_the_demo_itself_loses_and_repeats_nothin
         demo.wait()
     assert left_running
     before = committed_rows(tmp_path)
-    report, said_again = run_once(tmp_path, "--batches", "660")
+    report, said_again = run_once(tmp_path, "--batches", "660", "--lanes", "2")  # as one may between two demos
     assert "which an earlier demo had left running" in said_again
     assert "goes on in generation 1" in said_again
     assert not [pid for pid in left_running if Path(f"/proc/{pid}").exists()]
