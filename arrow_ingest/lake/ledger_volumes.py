@@ -14,6 +14,7 @@ from itertools import groupby
 
 from arrow_ingest.lake import late_rows, ledger, tables
 from arrow_ingest.lake.ledger import COLUMNS, COMMIT_PARTITIONS, COMMITS, LEDGER, SEVERAL_LANES, LedgerEntry
+from arrow_ingest.lake.own_tables import has_own
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, create_table, insert, own, quoted, select_columns
@@ -63,7 +64,7 @@ def volumes(lake: Lake) -> tuple[str, ...]:
 
 def has_sums(lake: Lake) -> bool:
     """Whether the table of sums is there, empty or not."""
-    return tables.has_own_table(lake, "commits_rolled")
+    return has_own(lake, "commits_rolled")
 
 
 def put_aside(lake: Lake) -> str:

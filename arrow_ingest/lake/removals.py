@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from arrow_ingest.lake.ledger import LedgerEntry
+from arrow_ingest.lake.own_tables import has_own
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import create_table, insert, own, select_columns
-from arrow_ingest.lake.tables import has_own_table
 from arrow_ingest.values import OffsetRange
 
 REMOVALS = own("removals")
@@ -69,7 +69,7 @@ class Removal:
 
 def read(lake: Lake, pipeline: str) -> tuple[Removal, ...]:
     """All that was written down of a pipeline, ascending by snapshot."""
-    if not has_own_table(lake, "removals"):
+    if not has_own(lake, "removals"):
         return ()
     rows = lake.execute(
         f"SELECT {select_columns(COLUMNS)} FROM {REMOVALS} WHERE pipeline = ? ORDER BY snapshot", [pipeline]
@@ -94,7 +94,7 @@ def note(lake: Lake, pipeline: str, found: Iterable[Removal]) -> None:
     """Write down what is not written down yet; the caller's transaction is open."""
     known = {removal.snapshot_id for removal in read(lake, pipeline)}
     new = [removal for removal in found if removal.snapshot_id not in known]
-    if new and not has_own_table(lake, "removals"):
+    if new and not has_own(lake, "removals"):
         lake.execute(create_table(REMOVALS, COLUMNS))
     for removal in new:
         parts = [

@@ -12,6 +12,7 @@ from arrow_ingest.config import LakeConfig, PipelineConfig
 from arrow_ingest.errors import LakeMismatch
 from arrow_ingest.lake import late_rows, ledger, letter_events
 from arrow_ingest.lake.dead_letters import DEAD_LETTER_SCHEMA, dead_letter_table
+from arrow_ingest.lake.own_tables import has_own
 from arrow_ingest.lake.schema import Column, TableSchema
 from arrow_ingest.lake.session import Lake
 from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, create_table, in_lake, insert, own, quoted, select_columns
@@ -115,7 +116,7 @@ def migrate(lake: Lake) -> tuple[int, int]:
 
 def layout_version(lake: Lake) -> int | None:
     """The layout of our own tables in this lake; None: there are none."""
-    if _columns_of(lake, OWN_SCHEMA, "meta") is None:
+    if not has_own(lake, "meta"):
         return None
     rows = lake.execute(f"SELECT max(layout_version) FROM {META}")
     return int(rows[0][0])
@@ -157,11 +158,6 @@ def raise_layout_version(lake: Lake) -> None:
 def read_table_schema(lake: Lake, table: LakeConfig) -> TableSchema | None:
     """The table's columns as the catalog holds them, in the open transaction if there is one; None: no such table."""
     return _columns_of(lake, table.schema_name, table.table)
-
-
-def has_own_table(lake: Lake, name: str) -> bool:
-    """Whether arrow_ingest has such a table of its own in this lake."""
-    return _columns_of(lake, OWN_SCHEMA, name) is not None
 
 
 def identity_of(config: PipelineConfig) -> Identity:
@@ -229,7 +225,7 @@ def _ensure_own_tables(lake: Lake) -> None:
 
 
 def _missing(lake: Lake) -> list[tuple[str, tuple[Column, ...]]]:
-    return [(name, columns) for name, columns in ADDED if _columns_of(lake, OWN_SCHEMA, name) is None]
+    return [(name, columns) for name, columns in ADDED if not has_own(lake, name)]
 
 
 def _add_missing(lake: Lake) -> None:

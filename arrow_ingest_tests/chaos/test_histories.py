@@ -14,7 +14,7 @@ from arrow_ingest_tests.chaos.scoreboard import Score
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
 HISTORIES = 2_000
-PARTS = 4
+PARTS = 10
 STEPS = 10
 
 

@@ -7,9 +7,9 @@ maintained for the first time.
 from dataclasses import dataclass
 
 from arrow_ingest.lake.maintenance.work import Work
+from arrow_ingest.lake.own_tables import has_own
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.sql import create_table, insert, own
-from arrow_ingest.lake.tables import has_own_table
 
 RETENTION = own("retention")
 COLUMNS = (Column("pipeline", "VARCHAR"), Column("keep_days", "DOUBLE"), Column("keep_count", "BIGINT"))
@@ -34,14 +34,14 @@ def of_the_lake(work: Work) -> Kept:
 
 
 def _read(work: Work) -> dict[str, Kept]:
-    if not has_own_table(work.lake, "retention"):
+    if not has_own(work.lake, "retention"):
         return {}
     rows = work.lake.execute(f"SELECT pipeline, keep_days, keep_count FROM {RETENTION}")
     return {pipeline: Kept(days, count) for pipeline, days, count in rows}
 
 
 def _write(work: Work, ours: Kept) -> None:
-    if not has_own_table(work.lake, "retention"):
+    if not has_own(work.lake, "retention"):
         work.lake.execute(create_table(RETENTION, COLUMNS))
     values = [ours.keep_days, ours.keep_count, work.config.name]
     changed = work.lake.execute(f"UPDATE {RETENTION} SET keep_days = ?, keep_count = ? WHERE pipeline = ?", values)
