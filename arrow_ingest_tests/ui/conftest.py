@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from arrow_ingest_tests.ui.running_demo import RunningDemo, running_demo, wait_for
+from arrow_ingest_tests.ui.running_demo import RunningDemo, running_demo
 
 WAIT_MS = 45_000
 """How long a text may take to show: the UI asks for its data every few seconds, and a busy machine draws late."""
@@ -58,18 +59,18 @@ def page(chromium: Browser, demo: RunningDemo) -> Iterator[Page]:
 
 @pytest.fixture
 def shoot(page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], None]:
-    """``shoot(name)`` writes ``name``.png once nothing moves any more: two pictures in a row are the same."""
+    """``shoot(name)`` writes ``name``.png once nothing moves any more, or what there is after half a minute.
+
+    Two pictures in a row are the same then. A model that is being computed turns its wheel for as long as that takes.
+    """
     folder: Path = request.config.getoption("--screenshots") or tmp_path
 
     def write(name: str) -> None:
         page.mouse.move(0, 0)
-        pictures = [b""]
-
-        def take() -> list[bytes]:
-            pictures.append(page.screenshot(animations="disabled"))
-            return pictures[-2:]
-
-        newest = wait_for(take, lambda seen: seen[0] == seen[1], seconds=30)[-1]
+        before, newest, deadline = b"", page.screenshot(animations="disabled"), time.monotonic() + 30
+        while before != newest and time.monotonic() < deadline:
+            time.sleep(0.5)
+            before, newest = newest, page.screenshot(animations="disabled")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.png").write_bytes(newest)
 
