@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from arrow_ingest.config import KafkaConfig, PipelineConfig
+from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.maintenance.report import MaintenanceReport, Outcome
 from arrow_ingest.lake.maintenance.run import maintain
@@ -133,6 +134,19 @@ def test_four_lanes_commit_side_by_side_exactly_once_while_columns_are_added(
     assert all(len(made) > 2 for made in commits.values())
 
 
+def applied(config: PipelineConfig) -> None:
+    """Apply the lanes, again where DuckLake 1.5.5 refuses: it names a new table's inlined rows by an old schema version
+    when another transaction changed the schema meanwhile, and rolls back whole.
+    """
+    for left in (2, 1, 0):
+        try:
+            apply_lanes(config, run_id="operator", wait_seconds=0)
+            return
+        except CatalogUnavailable:
+            if not left:
+                raise
+
+
 def test_two_lanes_become_four_and_then_three_while_the_topic_is_filled(
     config: PipelineConfig, generator: EventGenerator
 ) -> None:
@@ -141,7 +155,7 @@ def test_two_lanes_become_four_and_then_three_while_the_topic_is_filled(
         produce_with_columns_that_come_later(config, generator, range(number * third, (number + 1) * third))
         config = config.model_copy(update={"lanes": lanes})
         if number:
-            apply_lanes(config, run_id="operator", wait_seconds=0)
+            applied(config)
         drained_by(config, range(lanes))
     assert_each_message_is_there_once(config, 3 * third)
 
