@@ -135,8 +135,10 @@ def test_four_lanes_commit_side_by_side_exactly_once_while_columns_are_added(
 
 
 def applied(config: PipelineConfig) -> None:
-    """Apply the lanes, again where DuckLake 1.5.5 refuses: it names a new table's inlined rows by an old schema version
-    when another transaction changed the schema meanwhile, and rolls back whole.
+    """Apply the lanes, again where DuckLake 1.5.5 refuses.
+
+    When another transaction changes the schema meanwhile, it names a new table's inlined rows by an older version of
+    the schema; COMMIT then fails whole.
     """
     for left in (2, 1, 0):
         try:
