@@ -99,6 +99,8 @@ class DeliveryFailed(TransientError):
         hint = {
             "MSG_SIZE_TOO_LARGE": "; is the topic's max.message.bytes large enough?",
             "_MSG_TIMED_OUT": "; does the broker run, and is bootstrap.servers right?",
+            # A fatal error emptied the queue, and confluent-kafka may lose the error itself on the way.
+            "_PURGE_QUEUE": "; the brokers refused the producer as a whole: has its user the authorization to Write?",
             "_UNKNOWN_TOPIC": "; create the topic first",
             "UNKNOWN_TOPIC_OR_PART": "; create the topic first",
         }.get(code, "")

@@ -10,9 +10,12 @@ from arrow_ingest.lake.s3_errors import outage_by_httpfs
 _REFUSED = (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError, duckdb.PermissionException)
 
 _LOST_ON_POSTGRESQL = re.compile(
-    r"error:\s+(duplicate key value violates unique constraint|could not serialize access|deadlock detected)"
+    r"error:\s+(duplicate key value violates unique constraint|could not serialize access|deadlock detected"
+    r'|relation "[\w.]*ducklake_inlined_data_\d+_\d+" does not exist)'
 )
-"""As the server says it, behind the text of the statement. The first: two writers chose the same snapshot id."""
+"""As the server says it, behind the text of the statement, of which nothing was done then. The first: two writers chose
+the same snapshot id. The last: DuckLake 1.5.5 now and then makes the table of a new table's inlined rows for one version
+of the schema, and writes them to that of the next; seen when one transaction made two tables and wrote to a third."""
 
 
 _CATALOG_NOT_READ = re.compile(
@@ -32,6 +35,8 @@ def is_conflict(error: duckdb.Error) -> bool:
     cannot be serialized.
 
     >>> is_conflict(duckdb.TransactionException("Failed to flush changes into DuckLake: database is locked"))
+    True
+    >>> is_conflict(duckdb.TransactionException('ERROR:  relation "public.ducklake_inlined_data_14_9" does not exist'))
     True
     >>> is_conflict(duckdb.ParserException('syntax error at or near "conflict"'))
     False

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 from arrow_ingest.config import KafkaConfig, PipelineConfig
-from arrow_ingest.errors import CatalogUnavailable
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake.maintenance.report import MaintenanceReport, Outcome
 from arrow_ingest.lake.maintenance.run import maintain
@@ -134,21 +133,6 @@ def test_four_lanes_commit_side_by_side_exactly_once_while_columns_are_added(
     assert all(len(made) > 2 for made in commits.values())
 
 
-def applied(config: PipelineConfig) -> None:
-    """Apply the lanes, again where DuckLake 1.5.5 refuses.
-
-    When another transaction changes the schema meanwhile, it names a new table's inlined rows by an older version of
-    the schema; COMMIT then fails whole.
-    """
-    for left in (2, 1, 0):
-        try:
-            apply_lanes(config, run_id="operator", wait_seconds=0)
-            return
-        except CatalogUnavailable:
-            if not left:
-                raise
-
-
 def test_two_lanes_become_four_and_then_three_while_the_topic_is_filled(
     config: PipelineConfig, generator: EventGenerator
 ) -> None:
@@ -157,7 +141,7 @@ def test_two_lanes_become_four_and_then_three_while_the_topic_is_filled(
         produce_with_columns_that_come_later(config, generator, range(number * third, (number + 1) * third))
         config = config.model_copy(update={"lanes": lanes})
         if number:
-            applied(config)
+            apply_lanes(config, run_id="operator", wait_seconds=0)
         drained_by(config, range(lanes))
     assert_each_message_is_there_once(config, 3 * third)
 
