@@ -13,8 +13,8 @@ _LOST_ON_POSTGRESQL = re.compile(
     r"error:\s+(duplicate key value violates unique constraint|could not serialize access|deadlock detected"
     r'|relation "[\w.]*ducklake_inlined_data_\d+_\d+" does not exist)'
 )
-"""As the server says it, behind the text of the statement, of which nothing was done then. The first: two writers chose
-the same snapshot id. The last: DuckLake 1.5.5 now and then makes the table of a new table's inlined rows for one version
+"""As the server says it, behind the text of the statement; nothing of it was done. The first: two writers chose the
+same snapshot id. The last: DuckLake 1.5.5 now and then makes the table of a new table's inlined rows for one version
 of the schema, and writes them to that of the next; seen when one transaction made two tables and wrote to a third."""
 
 
