@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +29,9 @@ from arrow_ingest_tests.worlds import (
     one_stack_world_for_each_parameter,
     variables_of_s3,
 )
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 __all__ = ["score"]  # a fixture of all tests
 
@@ -106,6 +109,15 @@ def needed(start: Callable[[], Server]) -> Server:
     except MissingPart as missing:
         said = f"{missing}; then: make test-stack"
         pytest.fail(said) if os.environ.get("CI") == "true" else pytest.skip(said)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator["DagsterInstance"]:
+    """A Dagster instance of the test's own, with the settings that the package brings."""
+    from arrow_ingest_tests.dagster_home import instance_in  # seconds, which other tests need not wait
+
+    with instance_in(tmp_path / "dagster") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,7 @@ from arrow_ingest.lake.session import open_lake
 from arrow_ingest.pipeline import interventions
 from arrow_ingest.stack.child import free_port
 from arrow_ingest_tests.alert_receiver import AlertReceiver, alert_receiver
-from arrow_ingest_tests.dagster_home import instance_in
-from arrow_ingest_tests.test_dagster_runs import THREE_DAYS, pipeline, send, send_garbage, supervised_run
+from arrow_ingest_tests.dagster_runs import THREE_DAYS, pipeline, send, send_garbage, supervised_run
 
 NO_DEAD_LETTERS = {"max_share": 0.0, "max_per_run": 0}
 
@@ -99,12 +98,6 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[AlertReceiver]:
     with alert_receiver() as running:
         monkeypatch.setenv("ARROW_INGEST_ALERT_URLS", running.url)
         yield running
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as made:
-        yield made
 
 
 @pytest.fixture

@@ -19,18 +19,11 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.statistics import PartitionFiles
 from arrow_ingest.maintenance_settings import Step
-from arrow_ingest_tests.dagster_home import instance_in
 from arrow_ingest_tests.drained_lake import Drained
 from arrow_ingest_tests.test_maintenance import files_on_disk, rows, tidied
 
 COMMITS = 3
 RUNNING = dg.DefaultScheduleStatus.RUNNING
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What mends a table, or comes late for it: what Dagster shows of a replay, a rebuild and late days."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,7 @@ from arrow_ingest.components.pipeline_definitions import pipeline_definitions
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.lake.session import open_lake
-from arrow_ingest_tests.dagster_home import instance_in
-from arrow_ingest_tests.lake_contents import make_topic_again
-from arrow_ingest_tests.test_dagster_runs import (
+from arrow_ingest_tests.dagster_runs import (
     PARTITIONS,
     ROWS,
     THREE_DAYS,
@@ -28,12 +26,7 @@ from arrow_ingest_tests.test_dagster_runs import (
     supervised_run,
     versions,
 )
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as made:
-        yield made
+from arrow_ingest_tests.lake_contents import make_topic_again
 
 
 @pytest.fixture

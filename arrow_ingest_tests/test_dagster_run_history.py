@@ -1,7 +1,7 @@
 """Old runs deleted from Dagster: how many events are left, and that nothing current goes with them."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.lake import ledger
 from arrow_ingest.lake.session import open_lake
-from arrow_ingest_tests.dagster_home import instance_in
-from arrow_ingest_tests.test_dagster_runs import (
+from arrow_ingest_tests.dagster_runs import (
     PARTITIONS,
     THREE_DAYS,
     check_states,
@@ -26,12 +25,6 @@ from arrow_ingest_tests.test_dagster_runs import (
     supervised_run,
     versions,
 )
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as made:
-        yield made
 
 
 @pytest.fixture

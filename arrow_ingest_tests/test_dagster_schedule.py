@@ -1,6 +1,6 @@
 """A cron trigger: the schedule's ticks over a real run history, the sensor beside it, and runs of one micro-batch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,16 +21,9 @@ from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.errors import ConfigError
 from arrow_ingest_tests.arrow_payloads import stream_of
-from arrow_ingest_tests.dagster_home import instance_in
-from arrow_ingest_tests.test_dagster_runs import supervised_run
+from arrow_ingest_tests.dagster_runs import supervised_run
 
 NOW = datetime(2026, 11, 4, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """One real tick: the sensor over the embedded broker and a real Dagster instance."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -13,15 +13,8 @@ from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.kafka.group_offsets import GroupOffsets
 from arrow_ingest.stack.child import free_port
-from arrow_ingest_tests.dagster_home import instance_in
 
 PARTITIONS = 4
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path / "dagster") as made:
-        yield made
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from arrow_ingest.cli.exits import Exit
 from arrow_ingest.cli.inspection import Outcome, current_plan, outcomes_of, sentences
 from arrow_ingest.cli.interventions import offsets_by_partition
 from arrow_ingest.cli.letter_files import write_letters
-from arrow_ingest.cli.options import Common, common
+from arrow_ingest.cli.options import Common, common, waits
 from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.cli.runs import new_run_id
 from arrow_ingest.config import PipelineConfig
@@ -145,12 +145,7 @@ def export(
 @filters
 @click.option("--limit", type=click.IntRange(min=1), help="The oldest so many. Default: all.")
 @click.option("--dry-run", "is_dry_run", is_flag=True, help="Only tell what would become of them.")
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for runs that drain the lanes now. Default: as long as such a run may live.",
-)
+@waits("runs that drain the lanes now")
 @common
 def replay(
     options: Common,

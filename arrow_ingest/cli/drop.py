@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from arrow_ingest.cli.options import Common, common
+from arrow_ingest.cli.options import Common, common, waits
 from arrow_ingest.cli.output import print_json, print_people
 from arrow_ingest.cli.runs import new_run_id
 from arrow_ingest.errors import ConfigError
@@ -18,12 +18,7 @@ from arrow_ingest.pipeline.lane_locks import longest_run_seconds
 @click.argument("pipeline")
 @click.option("--keep-table", is_flag=True, help="Leave the table and its dead letters, as tables that nobody writes.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for runs that drain the lanes now, and for maintenance. Default: as long as a run may live.",
-)
+@waits("runs that drain the lanes now, and for maintenance")
 @common
 def drop(options: Common, pipeline: str, *, keep_table: bool, yes: bool, wait_seconds: float | None) -> None:
     """Take PIPELINE out of its lake: its table, dead letters, offsets and ledger, in one transaction.

@@ -2,7 +2,7 @@
 
 import click
 
-from arrow_ingest.cli.options import Common, common
+from arrow_ingest.cli.options import Common, common, waits
 from arrow_ingest.cli.output import print_json, print_people
 from arrow_ingest.cli.runs import new_run_id
 from arrow_ingest.values import LaneState
@@ -15,12 +15,7 @@ def lanes() -> None:
 
 @lanes.command()
 @click.argument("pipeline", required=False)
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for runs that drain the lanes now. Default: as long as such a run may live.",
-)
+@waits("runs that drain the lanes now")
 @click.option("--force", is_flag=True, help="Do not wait: fence those runs; the new lanes read again what they lose.")
 @common
 def apply(options: Common, pipeline: str | None, wait_seconds: float | None, *, force: bool) -> None:

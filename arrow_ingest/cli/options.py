@@ -68,6 +68,16 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return with_common
 
 
+def waits(for_what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command `--wait`, as ``wait_seconds``; None: as long as a run may live."""
+    return click.option(
+        "--wait",
+        "wait_seconds",
+        type=click.FloatRange(min=0),
+        help=f"Seconds to wait for {for_what}. Default: as long as a run may live.",
+    )
+
+
 def log_to_stderr(*, verbose: bool) -> None:
     """Send our log lines to stderr, above the progress bar if there is one; other libraries' from warnings on."""
     from arrow_ingest import environment

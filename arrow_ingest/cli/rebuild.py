@@ -4,7 +4,7 @@ import logging
 
 import click
 
-from arrow_ingest.cli.options import Common, common
+from arrow_ingest.cli.options import Common, common, waits
 from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.cli.runs import new_run_id
 from arrow_ingest.log_lines import about
@@ -21,12 +21,7 @@ log = logging.getLogger(__name__)
 @click.option("--from", "first", metavar="KEY", help="The first table partition, such as 2026-11-04.")
 @click.option("--to", "last", metavar="KEY", help="The last one, included. Default: only the first.")
 @click.option("--partition", "named", metavar="KEY", multiple=True, help="This one, by its key. Can be repeated.")
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(min=0),
-    help="Seconds to wait for runs that drain the lanes now, and for maintenance. Default: as long as a run may live.",
-)
+@waits("runs that drain the lanes now, and for maintenance")
 @common
 def rebuild(
     options: Common,
