@@ -55,11 +55,11 @@ test-all: $(INSTALLED) ## Run all tests but the UI's, each end-to-end one in eve
 	-@$(BIN)/python -m arrow_ingest.stack --install
 	@$(BIN)/python -m pytest -m 'not canary and not chaos' --numprocesses 2 --dist worksteal $(ARGS)
 
-test-ui: $(INSTALLED_UI) ## Look at the running demo in chromium, which has to be installed
+test-ui: $(INSTALLED_UI) ## Look at and operate the running demo in chromium, which has to be installed
 	@$(BIN)/python -m pytest arrow_ingest_tests/ui $(ARGS)
 
-test-operate: $(INSTALLED_UI) ## An operator's day in the running demo: late events, poison, maintenance, a rebuild
-	@$(BIN)/python -m pytest arrow_ingest_tests/operate $(ARGS)
+test-operate: $(INSTALLED_UI) ## Of these, an operator's day alone: late events, poison, maintenance, a rebuild
+	@$(BIN)/python -m pytest arrow_ingest_tests/ui/test_ui_operate.py $(ARGS)
 
 check: $(INSTALLED) ## Format, lint, types and layers: what CI runs before the tests
 	$(BIN)/ruff format --check --quiet

@@ -36,8 +36,7 @@ class DagsterDev:
         self._children = children
         self._project = project
         self.port = free_port(WEB_PORT)
-        known = {environment.DAGSTER_HOME: str(home), environment.UI_URL: self.address}
-        self._env = {**environment.variables(), **environ, **known}
+        self._env = {**environment.variables(), **environ, environment.DAGSTER_HOME: str(home)}
         self.log_file = log_file
         self.deaths = 0
         self._child = self._start()
@@ -48,11 +47,15 @@ class DagsterDev:
         return f"http://127.0.0.1:{self.port}"
 
     def revive(self) -> int | None:
-        """Start it again if it has ended; its exit code then, None while it runs."""
+        """Start it again if it has ended; its exit code then, None while it runs.
+
+        On another port if somebody else, a second demo that began at the same moment, was quicker to listen on ours.
+        """
         exit_code = self._children.exit_code(self._child)
         if exit_code is not None:
             self.deaths += 1
             self._children.stop(self._child)
+            self.port = free_port(self.port)
             self._child = self._start()
         return exit_code
 
@@ -61,7 +64,8 @@ class DagsterDev:
             *(sys.executable, "-m", "dagster", "dev", "-m", "arrow_ingest.definitions"),
             *("--host", "127.0.0.1", "--port", str(self.port)),
         ]
-        return self._children.start("dagster", command, env=self._env, cwd=self._project, log_file=self.log_file)
+        env = {**self._env, environment.UI_URL: self.address}
+        return self._children.start("dagster", command, env=env, cwd=self._project, log_file=self.log_file)
 
 
 def is_serving(port: int) -> bool:
@@ -76,6 +80,8 @@ def is_serving(port: int) -> bool:
 def free_port(wanted: int) -> int:
     """``wanted``, or another free port when somebody listens there."""
     with socket.socket() as probe:
+        # As the webserver does: connections that a browser had to an earlier one may linger, and nobody listens.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+TABLE_SECONDS = 1.0
 LINE_SECONDS = 5.0
-"""How often a line is written where there is no terminal."""
+"""How often the table is redrawn, and how often a line is written where there is no terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class View:
         self._console = console
         self._live = live
         self._line_at = 0.0
+
+    @property
+    def show_seconds(self) -> float:
+        """How often it is worth to look for a new scene."""
+        return LINE_SECONDS if self._live is None else TABLE_SECONDS
 
     def show(self, scene: Scene) -> None:
         """Redraw the table; without a terminal, write a line every `LINE_SECONDS`."""

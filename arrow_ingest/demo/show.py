@@ -21,7 +21,9 @@ from arrow_ingest.lake.catalog import catalog_of
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify
 
-LOOK_SECONDS = 1.0
+ONCE_SECONDS = 1.0
+"""How often it is looked whether everything is committed; a look opens the lake."""
+
 FIRST_RUN_SECONDS = 90.0
 """After this long without a commit something is wrong, and the log says what."""
 
@@ -80,7 +82,7 @@ def run_demo(setting: Setting, options: DemoOptions, view: View, stop: threading
 
 
 class _Watch:
-    """Looks at the stage once a second and shows what it sees."""
+    """Looks at the stage every now and then and shows what it sees."""
 
     def __init__(self, stage: Stage, productions: Sequence[Production], view: View, options: DemoOptions) -> None:
         self._stage = stage
@@ -100,7 +102,7 @@ class _Watch:
             if self._options.once and is_produced and self._is_done(looks):
                 return
             self._check(deadline)
-            stop.wait(LOOK_SECONDS)
+            stop.wait(ONCE_SECONDS if self._options.once else self._view.show_seconds)
 
     def report(self, *, seconds: float) -> DemoReport:
         """Verify over the whole history, count the rows in a process of its own, and sum up."""

@@ -1,5 +1,6 @@
-"""Fixtures of the UI's tests: chromium, a page in it, and one running demo for all of them."""
+"""Fixtures of the UI's tests: chromium, a page in it, one running demo for all of them, who is told of its alerts."""
 
+import json
 import os
 import shutil
 import time
@@ -9,9 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from arrow_ingest_tests.alert_receiver import AlertReceiver, alert_receiver
+from arrow_ingest_tests.ui.backstage import Backstage
+from arrow_ingest_tests.ui.desk import Desk
+from arrow_ingest_tests.ui.old_lake import make_old_lake
 from arrow_ingest_tests.ui.running_demo import RunningDemo, running_demo
 
-WAIT_MS = 45_000
+WAIT_MS = 60_000
 """How long a text may take to show: the UI asks for its data every few seconds, and a busy machine draws late."""
 
 # Offline and alone: nothing of the browser's own goes to the network.
@@ -19,6 +24,19 @@ CHROMIUM_FLAGS = [
     *("--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+
+LIMIT_ROWS = 1_200
+"""The producer's messages have 1,000 rows."""
+
+SETTINGS = {
+    # A run that is not terminated is followed by another one soon, and no message waits long.
+    "run": "{max_run_seconds: 120}",
+    "flush": "{max_age_seconds: 5}",
+    "limits": f"{{max_rows: {LIMIT_ROWS}}}",
+}
+"""The pipeline's YAML, beside the packaged one."""
+
+OUTCOME = pytest.StashKey[dict[str, object]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,9 +58,21 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def demo(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """One demo for all tests, started only where there is a browser to look at it."""
-    with running_demo(tmp_path_factory.mktemp("demo") / "lake") as running:
+def alerts() -> Iterator[AlertReceiver]:
+    with alert_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "lake"
+
+
+@pytest.fixture(scope="session")
+def demo(chromium: Browser, folder: Path, alerts: AlertReceiver) -> Iterator[RunningDemo]:
+    """One demo for all tests, over an old lake; started only where there is a browser to look at it."""
+    make_old_lake(folder)
+    with running_demo(folder, environ={"ARROW_INGEST_ALERT_URLS": alerts.url}, settings=SETTINGS) as running:
         yield running
 
 
@@ -58,14 +88,27 @@ def page(chromium: Browser, demo: RunningDemo) -> Iterator[Page]:
 
 
 @pytest.fixture
-def shoot(page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], None]:
+def desk(page: Page, demo: RunningDemo) -> Desk:
+    return Desk(page, demo)
+
+
+@pytest.fixture(scope="session")
+def backstage(demo: RunningDemo, folder: Path) -> Backstage:
+    return Backstage(folder)
+
+
+@pytest.fixture
+def shoot(page: Page, request: pytest.FixtureRequest) -> Callable[[str], None]:
     """``shoot(name)`` writes ``name``.png once nothing moves any more, or what there is after half a minute.
 
     Two pictures in a row are the same then. A model that is being computed turns its wheel for as long as that takes.
+    Without the option `--screenshots` nobody waits for pictures.
     """
-    folder: Path = request.config.getoption("--screenshots") or tmp_path
+    folder: Path | None = request.config.getoption("--screenshots")
 
     def write(name: str) -> None:
+        if folder is None:
+            return
         page.mouse.move(0, 0)
         before, newest, deadline = b"", page.screenshot(animations="disabled"), time.monotonic() + 30
         while before != newest and time.monotonic() < deadline:
@@ -75,3 +118,14 @@ def shoot(page: Page, request: pytest.FixtureRequest, tmp_path: Path) -> Callabl
         (folder / f"{name}.png").write_bytes(newest)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def outcome(request: pytest.FixtureRequest) -> dict[str, object]:
+    """What the operator's day came to; printed as the last line."""
+    return request.config.stash.setdefault(OUTCOME, {})
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (found := config.stash.get(OUTCOME, None)) is not None:
+        print(json.dumps(found), flush=True)

@@ -15,8 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-DAYS = 4
-START_SECONDS = 180.0
+from arrow_ingest_tests.ui.old_lake import OLD_DAYS
+
+DAYS = 3
+ALL_DAYS = OLD_DAYS + DAYS
+MESSAGES_PER_SECOND = 2
+"""Of 1,000 rows each: a stream that goes on, on a machine that has the browser to run, too."""
+
+START_SECONDS = 240.0
 STOP_SECONDS = 90.0
 
 _TABLE = """{ assetNodeOrError(assetKey: {path: ["lake", "main", "NAME"]}) { ... on AssetNode {
@@ -25,6 +31,14 @@ _TABLE = """{ assetNodeOrError(assetKey: {path: ["lake", "main", "NAME"]}) { ...
   assetMaterializations(limit: 400) { partition runId tags { key value } metadataEntries {
     label ... on IntMetadataEntry { intValue } ... on FloatMetadataEntry { floatValue } } }
 } } }"""
+
+# Asked again and again while something is waited for: little, so that Dagster has little to do.
+_VERSION = """{ assetNodeOrError(assetKey: {path: ["lake", "main", "NAME"]}) { ... on AssetNode {
+  assetMaterializations(limit: 1, partitions: ["DAY"]) { tags { key value } } } } }"""
+
+_CHECKS = """{ assetNodeOrError(assetKey: {path: ["lake", "main", "events_arrow"]}) { ... on AssetNode {
+  assetChecksOrError { ... on AssetChecks { checks { name executionForLatestMaterialization {
+    status evaluation { severity } } } } } } } }"""
 
 _RUNS = """{ runsOrError(filter: {tags: [{key: "arrow_ingest/pipeline", value: "events_arrow"}]}) {
   ... on Runs { results { runId jobName status tags { key value } } } } }"""
@@ -47,6 +61,23 @@ class RunningDemo:
         """The asset node of a table: the pipeline's, or a model's."""
         node: Node = self._ask(_TABLE.replace("NAME", name))["assetNodeOrError"]
         return node
+
+    def version(self, name: str, day: str) -> str:
+        """The newest data version of a table's day; empty: it was never materialised."""
+        found = self._ask(_VERSION.replace("NAME", name).replace("DAY", day))["assetNodeOrError"]
+        newest = found.get("assetMaterializations", [])
+        return pairs(newest[0]["tags"])["dagster/data_version"] if newest else ""
+
+    def said_by(self, check: str) -> str:
+        """What a check of the pipeline's table said last: SUCCEEDED, WARN or ERROR; empty: it has no badge now."""
+        node = self._ask(_CHECKS)["assetNodeOrError"]
+        said = {
+            each["name"]: each["executionForLatestMaterialization"] for each in node["assetChecksOrError"]["checks"]
+        }
+        if not said[check]:
+            return ""
+        failed = said[check]["status"] == "FAILED"
+        return str(said[check]["evaluation"]["severity"] if failed else said[check]["status"])
 
     def runs_of(self, table: Node) -> list[Node]:
         """The runs that materialised a table."""
@@ -101,58 +132,53 @@ def wait_for(look: Callable[[], Seen], is_there: Callable[[Seen], bool], *, seco
     return seen
 
 
-def is_published(table: Node) -> bool:
-    """Whether all days are materialised, every check has its badge, and there is enough to draw lines."""
+def is_computed(table: Node) -> bool:
+    """Whether all days of a table or a model are materialised, and each check has said yes of the newest of them."""
     checks = table.get("assetChecksOrError", {}).get("checks", [])
     executions = [check["executionForLatestMaterialization"] for check in checks]
     return (
-        bool(checks)
+        bool(executions)
         and all(execution and execution["status"] == "SUCCEEDED" for execution in executions)
-        and table["partitionStats"]["numMaterialized"] == DAYS
-        and len(table["assetMaterializations"]) >= 5 * DAYS
-    )
-
-
-def is_computed(model: Node) -> bool:
-    """Whether all days of a model are materialised, and each check has said yes."""
-    checks = model.get("assetChecksOrError", {}).get("checks", [])
-    executions = [check["executionForLatestMaterialization"] for check in checks]
-    return (
-        model["partitionStats"]["numMaterialized"] >= DAYS
-        and bool(executions)
-        and all(execution and execution["status"] == "SUCCEEDED" for execution in executions)
+        and int(table["partitionStats"]["numMaterialized"]) >= ALL_DAYS
     )
 
 
 @contextmanager
-def running_demo(
-    folder: Path, *, environ: Mapping[str, str] | None = None, is_ready: Callable[[Node], bool] = is_published
-) -> Iterator[RunningDemo]:
-    """Start the demo, wait until Dagster has something to show, and end it as Ctrl-C does.
+def running_demo(folder: Path, *, environ: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[RunningDemo]:
+    """Start the demo over the lake in the folder, wait until Dagster has something to show, end it as Ctrl-C does.
 
-    The demo verifies its lake when it ends; that it finds nothing is asserted here.
+    The lake goes on in a new generation. The demo verifies it when it ends; that it finds nothing is asserted here.
 
     Args:
-        folder: a lake that is there already goes on, in a new generation.
         environ: on top of this process's own.
-        is_ready: what the table's asset node has to show first.
+        settings: for the pipeline's YAML; written before Dagster, which takes longer to start, has read it.
     """
     log_file = folder.with_suffix(".log")
     command = [sys.executable, "-m", "arrow_ingest", "demo", "--dir", str(folder)]
-    command += ["--batches", "4000", "--rate", "5", "--days", str(DAYS)]
+    command += ["--rate", str(MESSAGES_PER_SECOND), "--days", str(DAYS)]
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            command, env={**os.environ, **(environ or {})}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
         demo = RunningDemo(wait_for(lambda: _address(log_file, process), bool, seconds=START_SECONDS))
-        wait_for(lambda: _table_or_nothing(demo), is_ready, seconds=START_SECONDS)
+        write_settings(folder, **settings)
+        wait_for(lambda: _table_or_nothing(demo), is_computed, seconds=START_SECONDS)
         yield demo
         process.send_signal(signal.SIGINT)
         assert process.wait(STOP_SECONDS) == 0, log_file.read_text()[-4000:]
     finally:
         process.terminate()
         process.wait(STOP_SECONDS)
+
+
+def write_settings(folder: Path, **settings: str) -> None:
+    """Write top-level settings of the pipeline's YAML anew, at once: a reader sees the old file or the new one."""
+    file = folder / "project" / "demo_pipelines" / "defs" / "events_arrow" / "defs.yaml"
+    lines = [line for line in file.read_text().splitlines() if line.partition(":")[0].strip() not in settings]
+    written = file.with_suffix(".new")
+    written.write_text("\n".join([*lines, *(f"  {key}: {value}" for key, value in settings.items())]) + "\n")
+    written.replace(file)
 
 
 def _address(log_file: Path, process: subprocess.Popen[bytes]) -> str:

@@ -7,7 +7,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from arrow_ingest.components.names import Check
-from arrow_ingest_tests.ui.running_demo import DAYS, RunningDemo, is_computed, is_published, numbers, pairs, wait_for
+from arrow_ingest_tests.ui.running_demo import (
+    ALL_DAYS,
+    DAYS,
+    Node,
+    RunningDemo,
+    is_computed,
+    numbers,
+    pairs,
+    wait_for,
+)
 
 TABLE = "/assets/lake/main/events_arrow"
 SENSOR = "/locations/__repository__@arrow_ingest.definitions/sensors/drain_events_arrow_sensor"
@@ -34,14 +43,14 @@ def test_graph_leads_from_topic_to_table(page: Page, demo: RunningDemo, shoot: S
 
 def test_days_are_materialised_with_snapshots_as_data_versions(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
     newest = {event["partition"]: event for event in reversed(demo.table()["assetMaterializations"])}
-    assert len(newest) == DAYS
+    assert len(newest) == ALL_DAYS
     for event in newest.values():
         assert int(pairs(event["tags"])["dagster/data_version"]) == numbers(event)["snapshot"] > 0
         assert numbers(event)["dagster/partition_row_count"] > 0
     day = sorted(newest)[-2]
 
     page.goto(f"{TABLE}?view=partitions&partition={day}")
-    expect(page.get_by_text(f"Materialized ({DAYS})")).to_be_visible()
+    expect(page.get_by_text(f"Materialized ({ALL_DAYS})")).to_be_visible()
     expect(page.get_by_text("Failed (0)")).to_be_visible()
     expect(page.get_by_text("AT (VERSION =>")).to_be_visible()
     page.get_by_text("Show tags").click()
@@ -54,7 +63,7 @@ def test_days_are_materialised_with_snapshots_as_data_versions(page: Page, demo:
 
 def test_every_check_has_its_badge(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
     # Between a materialisation and its checks, a moment later, there is no badge.
-    table = wait_for(demo.table, is_published, seconds=60)
+    table = wait_for(demo.table, is_computed, seconds=60)
     assert {check["name"] for check in table["assetChecksOrError"]["checks"]} == set(Check)
 
     page.goto(f"{TABLE}?view=checks&checkDetail={Check.ROWS_ACCOUNTED_FOR}")
@@ -64,24 +73,6 @@ def test_every_check_has_its_badge(page: Page, demo: RunningDemo, shoot: Shoot) 
     in_table, in_ledger = re.findall(r"\d+", said.inner_text())
     assert in_table == in_ledger
     shoot("checks")
-
-
-def test_numbers_are_plotted(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
-    events = demo.table()["assetMaterializations"]
-    for label in PLOTTED:
-        assert sum(label in numbers(event) for event in events) >= 3, label
-
-    page.goto(TABLE)
-    page.locator("button", has_text=re.compile("^Plots$")).click()
-    page.locator("button", has_text=re.compile("^Events$")).click()
-    for label in PLOTTED:
-        expect(page.get_by_text(label, exact=True).last).to_be_visible()
-    canvases = page.locator("canvas")
-    assert canvases.count() >= len(PLOTTED)
-    page.get_by_text("lag", exact=True).last.evaluate("title => title.scrollIntoView({block: 'center'})")
-    shoot("plots")
-    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte)"
-    assert all(canvas.evaluate(drawn) for canvas in canvases.all())
 
 
 def test_sensor_is_on_and_launched_the_run(page: Page, demo: RunningDemo) -> None:
@@ -116,8 +107,28 @@ def test_models_are_made_new_by_themselves_and_each_column_leads_to_the_topic(pa
         expect(page.get_by_role("row").filter(has_text=column).filter(has_text=origin)).to_be_visible()
 
 
+def test_numbers_are_plotted(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
+    def is_line(table: Node) -> bool:
+        found = [numbers(event) for event in table["assetMaterializations"]]
+        return all(sum(label in each for each in found) >= 3 for label in PLOTTED)
+
+    wait_for(demo.table, is_line, seconds=180)
+
+    page.goto(TABLE)
+    page.locator("button", has_text=re.compile("^Plots$")).click()
+    page.locator("button", has_text=re.compile("^Events$")).click()
+    for label in PLOTTED:
+        expect(page.get_by_text(label, exact=True).last).to_be_visible()
+    canvases = page.locator("canvas")
+    assert canvases.count() >= len(PLOTTED)
+    page.get_by_text("lag", exact=True).last.evaluate("title => title.scrollIntoView({block: 'center'})")
+    shoot("plots")
+    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte)"
+    assert all(canvas.evaluate(drawn) for canvas in canvases.all())
+
+
 def test_materialize_of_one_day_beside_the_lane_succeeds(page: Page, demo: RunningDemo) -> None:
-    day = min(event["partition"] for event in demo.table()["assetMaterializations"])
+    day = sorted({event["partition"] for event in demo.table()["assetMaterializations"]})[-DAYS]
     before = {run["runId"] for run in demo.runs()}
 
     page.goto(f"{TABLE}?view=partitions&partition={day}")
