@@ -27,20 +27,6 @@ Shoot = Callable[[str], None]
 pytestmark = pytest.mark.timeout(480)  # the first test also waits for the demo
 
 
-def test_graph_leads_from_topic_to_table(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
-    table = demo.table()
-    assert [key["path"] for key in table["dependencyKeys"]] == [["kafka", "test-events-arrow"]]
-    assert set(table["kinds"]) == {"arrow", "ducklake", "parquet"}
-
-    page.goto("/asset-groups")
-    for text in ("test-events-arrow", "events_arrow", "Kafka", "DuckLake", "Arrow", "Parquet"):
-        expect(page.get_by_text(text, exact=True).last).to_be_visible()
-    expect(page.get_by_text(f"{len(Check)} / {len(Check)} Passed")).to_be_visible()
-    expect(page.get_by_text(f"{table['partitionStats']['numPartitions']} partitions").first).to_be_visible()
-    expect(page.get_by_text("Loading")).to_have_count(0)
-    shoot("asset-graph")
-
-
 def test_days_are_materialised_with_snapshots_as_data_versions(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
     newest = {event["partition"]: event for event in reversed(demo.table()["assetMaterializations"])}
     assert len(newest) == ALL_DAYS
@@ -105,6 +91,20 @@ def test_models_are_made_new_by_themselves_and_each_column_leads_to_the_topic(pa
     ):
         page.goto(f"/assets/lake/main/{table}?view=overview")
         expect(page.get_by_role("row").filter(has_text=column).filter(has_text=origin)).to_be_visible()
+
+
+def test_graph_leads_from_topic_to_table(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
+    table = demo.table()
+    assert [key["path"] for key in table["dependencyKeys"]] == [["kafka", "test-events-arrow"]]
+    assert set(table["kinds"]) == {"arrow", "ducklake", "parquet"}
+
+    page.goto("/asset-groups")
+    for text in ("test-events-arrow", "events_arrow", "Kafka", "DuckLake", "Arrow", "Parquet"):
+        expect(page.get_by_text(text, exact=True).last).to_be_visible()
+    expect(page.get_by_text(f"{len(Check)} / {len(Check)} Passed")).to_be_visible()
+    expect(page.get_by_text(f"{table['partitionStats']['numPartitions']} partitions").first).to_be_visible()
+    expect(page.get_by_text("Loading")).to_have_count(0)
+    shoot("asset-graph")
 
 
 def test_numbers_are_plotted(page: Page, demo: RunningDemo, shoot: Shoot) -> None:

@@ -93,14 +93,19 @@ def test_poison_warns_once_and_its_replay_recovers_once(
     desk.expect_success(replay)
     wait_for(lambda: desk.demo.said_by(Check.DEAD_LETTERS), lambda seen: seen == "SUCCEEDED", seconds=240)
     wait_for(lambda: told(is_over=True), bool, seconds=240)
+    desk.page.goto(f"/assets/lake/main/events_arrow?view=checks&checkDetail={Check.DEAD_LETTERS}")
     [(rows,)] = backstage.query(
         f"SELECT count(*) FROM lake.main.events_arrow WHERE timestamp = TIMESTAMPTZ '{day_key(1)} 12:00:00Z'"
     )
     assert rows == 2 * POISON_ROWS
     outcome["alerts_sent"], outcome["recovered_sent"] = len(told(is_over=False)), len(told(is_over=True))
     assert (outcome["alerts_sent"], outcome["recovered_sent"]) == (1, 1), alerts.titles
+    desk.page.get_by_text("Execution history").click()
+    expect(desk.page.get_by_text("Passed").first).to_be_visible()
+    shoot("check-history")
     desk.page.goto(f"{LOCATION}/sensors/alerts_events_arrow_sensor")
-    expect(desk.page.get_by_role("checkbox")).to_be_checked()
+    desk.page.get_by_role("link", name="0 runs requested").first.click()
+    expect(desk.page.get_by_text("incidents began or ended")).to_be_visible()
     shoot("alerts")
 
 
