@@ -24,7 +24,7 @@ PLOTTED = ("bytes_copied", "bytes_received", "commit_ms", "files", "lag", "mb_pe
 
 Shoot = Callable[[str], None]
 
-pytestmark = pytest.mark.timeout(480)  # the first test also waits for the demo
+pytestmark = pytest.mark.timeout(600)  # the first test also waits for the demo
 
 
 def test_days_are_materialised_with_snapshots_as_data_versions(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
