@@ -76,6 +76,48 @@ def test_sensor_is_on_and_launched_the_run(page: Page, demo: RunningDemo) -> Non
         expect(page.get_by_text(text, exact=True).first).to_be_visible()
 
 
+def test_materialize_of_one_day_beside_the_lane_succeeds(page: Page, demo: RunningDemo) -> None:
+    day = sorted({event["partition"] for event in demo.table()["assetMaterializations"]})[-DAYS]
+    before = {run["runId"] for run in demo.runs()}
+
+    page.goto(f"{TABLE}?view=partitions&partition={day}")
+    expect(page.get_by_text("AT (VERSION =>")).to_be_visible()
+    page.get_by_role("button", name="Materialize…").first.click()
+    expect(page.get_by_text("Launch runs to materialize")).to_be_visible()
+    page.get_by_role("button", name="Launch 1 run").click()
+    expect(page.get_by_text(re.compile("Launched run"))).to_be_visible()
+
+    launched = wait_for(lambda: _launched_for(demo, day, before), bool, seconds=180)
+    run = wait_for(lambda: _run(demo, launched), lambda seen: seen["status"] in {"SUCCESS", "FAILURE"}, seconds=120)
+    assert run["status"] == "SUCCESS"
+    assert any(
+        event["runId"] == launched and event["partition"] == day for event in demo.table()["assetMaterializations"]
+    )
+    page.goto(f"/runs/{launched}")
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+    expect(page.get_by_text(day).first).to_be_visible()
+
+
+def test_numbers_are_plotted(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
+    def is_line(table: Node) -> bool:
+        found = [numbers(event) for event in table["assetMaterializations"]]
+        return all(sum(label in each for each in found) >= 3 for label in PLOTTED)
+
+    wait_for(demo.table, is_line, seconds=180)
+
+    page.goto(TABLE)
+    page.locator("button", has_text=re.compile("^Plots$")).click()
+    page.locator("button", has_text=re.compile("^Events$")).click()
+    for label in PLOTTED:
+        expect(page.get_by_text(label, exact=True).last).to_be_visible()
+    canvases = page.locator("canvas")
+    assert canvases.count() >= len(PLOTTED)
+    page.get_by_text("lag", exact=True).last.evaluate("title => title.scrollIntoView({block: 'center'})")
+    shoot("plots")
+    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte)"
+    assert all(canvas.evaluate(drawn) for canvas in canvases.all())
+
+
 def test_models_are_made_new_by_themselves_and_each_column_leads_to_the_topic(page: Page, demo: RunningDemo) -> None:
     for name in ("events_daily", "sessions"):
         model = wait_for(
@@ -105,48 +147,6 @@ def test_graph_leads_from_topic_to_table(page: Page, demo: RunningDemo, shoot: S
     expect(page.get_by_text(f"{table['partitionStats']['numPartitions']} partitions").first).to_be_visible()
     expect(page.get_by_text("Loading")).to_have_count(0)
     shoot("asset-graph")
-
-
-def test_numbers_are_plotted(page: Page, demo: RunningDemo, shoot: Shoot) -> None:
-    def is_line(table: Node) -> bool:
-        found = [numbers(event) for event in table["assetMaterializations"]]
-        return all(sum(label in each for each in found) >= 3 for label in PLOTTED)
-
-    wait_for(demo.table, is_line, seconds=180)
-
-    page.goto(TABLE)
-    page.locator("button", has_text=re.compile("^Plots$")).click()
-    page.locator("button", has_text=re.compile("^Events$")).click()
-    for label in PLOTTED:
-        expect(page.get_by_text(label, exact=True).last).to_be_visible()
-    canvases = page.locator("canvas")
-    assert canvases.count() >= len(PLOTTED)
-    page.get_by_text("lag", exact=True).last.evaluate("title => title.scrollIntoView({block: 'center'})")
-    shoot("plots")
-    drawn = "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(byte => byte)"
-    assert all(canvas.evaluate(drawn) for canvas in canvases.all())
-
-
-def test_materialize_of_one_day_beside_the_lane_succeeds(page: Page, demo: RunningDemo) -> None:
-    day = sorted({event["partition"] for event in demo.table()["assetMaterializations"]})[-DAYS]
-    before = {run["runId"] for run in demo.runs()}
-
-    page.goto(f"{TABLE}?view=partitions&partition={day}")
-    expect(page.get_by_text("AT (VERSION =>")).to_be_visible()
-    page.get_by_role("button", name="Materialize…").first.click()
-    expect(page.get_by_text("Launch runs to materialize")).to_be_visible()
-    page.get_by_role("button", name="Launch 1 run").click()
-    expect(page.get_by_text(re.compile("Launched run"))).to_be_visible()
-
-    launched = wait_for(lambda: _launched_for(demo, day, before), bool, seconds=180)
-    run = wait_for(lambda: _run(demo, launched), lambda seen: seen["status"] in {"SUCCESS", "FAILURE"}, seconds=120)
-    assert run["status"] == "SUCCESS"
-    assert any(
-        event["runId"] == launched and event["partition"] == day for event in demo.table()["assetMaterializations"]
-    )
-    page.goto(f"/runs/{launched}")
-    expect(page.get_by_text("Success", exact=True).first).to_be_visible()
-    expect(page.get_by_text(day).first).to_be_visible()
 
 
 def _launched_for(demo: RunningDemo, day: str, before: set[str]) -> str:
