@@ -10,8 +10,9 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest_tests import crash_drain
@@ -53,16 +54,31 @@ class Nursery:
 
 
 def main() -> None:
-    """Fork a run for each line; a run ends as if it had been started by itself."""
+    """Fork a run for each line."""
     for line in sys.stdin:
         out, complaints, *arguments = json.loads(line)
         if (child := os.fork()) == 0:
             for stream, path in ((0, os.devnull), (1, out), (2, complaints)):
                 os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), stream)
             sys.argv[1:] = arguments
-            crash_drain.main()
-            return
+            _run()
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _run() -> NoReturn:
+    """A run, which the interpreter does not end: importing DuckDB starts a thread that no fork has, and is missed."""
+    code = 1
+    try:
+        crash_drain.main()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - as the interpreter shows it
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
