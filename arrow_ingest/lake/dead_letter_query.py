@@ -8,7 +8,7 @@ from arrow_ingest.config import LakeConfig
 from arrow_ingest.lake.dead_letters import dead_letter_table
 from arrow_ingest.lake.letter_events import Place, spans_text
 from arrow_ingest.lake.session import Lake
-from arrow_ingest.lake.sql import LAKE, in_lake
+from arrow_ingest.lake.sql import in_lake
 from arrow_ingest.values import Reason
 
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -168,12 +168,7 @@ def _windows(letters: Sequence[StoredLetter], most_bytes: int) -> Iterator[list[
 
 def has_letters(lake: Lake, table: LakeConfig) -> bool:
     """Whether the pipeline has a dead-letter table: it is made before the pipeline's first commit."""
-    return bool(
-        lake.execute(
-            "SELECT 1 FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = ?",
-            [LAKE, table.schema_name, dead_letter_table(table.table)],
-        )
-    )
+    return dead_letter_table(table.table) in lake.names_in(table.schema_name)
 
 
 def _name(table: LakeConfig) -> str:

@@ -16,7 +16,7 @@ from arrow_ingest.lake import ledger
 from arrow_ingest.lake.ledger import LedgerRow
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
-from arrow_ingest.lake.sql import LAKE, OWN_SCHEMA, create_table, insert, own, select_columns
+from arrow_ingest.lake.sql import OWN_SCHEMA, create_table, insert, own, select_columns
 from arrow_ingest.lake.tables import claim
 from arrow_ingest.values import CommitKind, LaneState, OffsetRange, Position, Tally, ranges_between
 
@@ -224,12 +224,7 @@ def _row_of(state: LaneState) -> dict[str, object]:
 def lane_numbers(lake: Lake, pipeline: str) -> tuple[int, ...]:
     """The numbers of all lanes that a pipeline ever had, ascending."""
     prefix = _lane_name(pipeline, "")
-    rows = lake.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? "
-        "AND starts_with(table_name, ?)",
-        [LAKE, OWN_SCHEMA, prefix],
-    )
-    numbers = (name.removeprefix(prefix) for (name,) in rows)
+    numbers = (name.removeprefix(prefix) for name in lake.names_in(OWN_SCHEMA) if name.startswith(prefix))
     return tuple(sorted(int(number) for number in numbers if number.isdecimal()))
 
 

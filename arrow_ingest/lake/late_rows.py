@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from arrow_ingest.lake.own_tables import has_own
 from arrow_ingest.lake.schema import Column
 from arrow_ingest.lake.session import Lake
-from arrow_ingest.lake.sql import create_table, insert, own, quoted
+from arrow_ingest.lake.sql import OWN_SCHEMA, create_table, insert, own, quoted
 
 NAME = "late_rows"
 LATE_ROWS = own(NAME)
@@ -32,7 +32,7 @@ def append(lake: Lake, pipeline: str, commit_id: str, late: Mapping[str, int]) -
 
 def late_since(lake: Lake, pipeline: str, snapshot_id: int) -> dict[str, int]:
     """Rows that came late after a snapshot, by table partition."""
-    tables = [own(name) for name in (NAME, BEFORE) if has_own(lake, name)]
+    tables = [own(name) for name in lake.names_in(OWN_SCHEMA) if name in {NAME, BEFORE}]
     if not tables:
         return {}
     each = " UNION ALL ".join(

@@ -55,10 +55,7 @@ class Rolled:
 
 def volumes(lake: Lake) -> tuple[str, ...]:
     """The names of the tables that were put aside, the oldest first."""
-    rows = lake.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = ?", [LAKE, OWN_SCHEMA]
-    )
-    names = [name for (name,) in rows if _VOLUME.fullmatch(name)]
+    names = filter(_VOLUME.fullmatch, lake.names_in(OWN_SCHEMA))
     return tuple(sorted(names, key=lambda name: int(name.rpartition("_")[2])))
 
 

@@ -225,7 +225,8 @@ def _ensure_own_tables(lake: Lake) -> None:
 
 
 def _missing(lake: Lake) -> list[tuple[str, tuple[Column, ...]]]:
-    return [(name, columns) for name, columns in ADDED if not has_own(lake, name)]
+    there = lake.names_in(OWN_SCHEMA)
+    return [(name, columns) for name, columns in ADDED if name not in there]
 
 
 def _add_missing(lake: Lake) -> None:

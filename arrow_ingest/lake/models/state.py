@@ -149,13 +149,9 @@ class Held:
 
 def models_of(lake: Lake, pipeline: str) -> tuple[Held, ...]:
     """Every model that was ever computed from a pipeline's table."""
-    names = lake.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? "
-        "AND starts_with(table_name, ?) ORDER BY table_name",
-        [LAKE, OWN_SCHEMA, PREFIX],
-    )
+    names = (name for name in lake.names_in(OWN_SCHEMA) if name.startswith(PREFIX))
     found = []
-    for (name,) in names:
+    for name in names:
         [(text,)] = lake.execute(f"SELECT identity FROM {own(name)} WHERE table_partition IS NULL")
         identity: Mapping[str, str] = json.loads(text)
         if identity["pipeline"] == pipeline:
