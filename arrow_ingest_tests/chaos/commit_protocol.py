@@ -119,6 +119,12 @@ class CommitProtocol(RuleBasedStateMachine):
         at, who = amid
         self.commit_one(slot, {at: lambda: self.somebody_else(slot, who), **faults})
 
+    @rule(slot=SLOTS)
+    def commit_a_column_that_another_lane_adds(self, slot: int) -> None:
+        """Rows of a wide record are staged by then."""
+        self.world.broker.append(0, 1, is_wide=True)
+        self.commit_one(slot, {0: self.change_the_table})
+
     @rule(what=st.sampled_from(["suspend", "resume", "rebase"]), fault=st.none() | st.sampled_from(Fault))
     def operate(self, what: str, fault: Fault | None) -> None:
         if fault is not None and fault is not Fault.CONFLICT:  # which is waited out, in real time
