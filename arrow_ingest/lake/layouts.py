@@ -27,7 +27,8 @@ def apply_layout(
     Raises:
         ConfigError: no lane was ever started, or they read different topics.
         LaneSuspended: one of them waits for an operator.
-        CommitConflict, CatalogUnavailable: nothing was changed.
+        CommitConflict: nothing was changed.
+        CatalogUnavailable: nothing was changed, or (a lost answer) all of it: ask again.
     """
 
     def apply() -> tuple[tuple[LaneState, ...], tuple[LaneState, ...]]:

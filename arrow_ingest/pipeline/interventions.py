@@ -35,7 +35,8 @@ def resume(
         LaneSuspended: the incident is still there, and going on is not the answer, or its loss is not accepted.
         LaneBusy, LaneFenced: a run drains the lane.
         ConfigError: the lane was never started, or ``skip_to`` is not ahead of it.
-        BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed.
+        BrokerUnavailable, TopicMissing: nothing was changed.
+        CatalogUnavailable: nothing was changed, or (a lost answer) all of it: ask again.
     """
     with _held(config, lane, run_id) as (lake, state):
         if state.suspended is None:
@@ -52,7 +53,8 @@ def rebase(config: PipelineConfig, lane: int, *, run_id: str) -> tuple[LaneState
     Raises:
         ConfigError: the lane was never started, or (`NothingToRebase`) the topic is still the one that it reads.
         LaneBusy, LaneFenced: a run drains the lane.
-        BrokerUnavailable, TopicMissing, CatalogUnavailable: nothing was changed.
+        BrokerUnavailable, TopicMissing: nothing was changed.
+        CatalogUnavailable: nothing was changed, or (a lost answer) all of it: ask again.
     """
     with _held(config, lane, run_id) as (lake, state):
         with Cluster(config.kafka) as cluster:

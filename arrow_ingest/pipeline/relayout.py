@@ -27,7 +27,8 @@ def apply_lanes(
         LaneBusy: a run drains a lane and did not end in time; nothing was changed.
         ConfigError: nothing was ever committed, or the lanes read different topics.
         LaneSuspended: a lane waits for an operator.
-        BrokerUnavailable, TopicMissing, CatalogUnavailable, CommitConflict: nothing was changed.
+        BrokerUnavailable, TopicMissing, CommitConflict: nothing was changed.
+        CatalogUnavailable: nothing was changed, or (a lost answer) all of it: ask again.
     """
     catalog = catalog_of(config.lake)
     if not catalog.exists():

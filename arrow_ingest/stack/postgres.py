@@ -121,6 +121,10 @@ class PostgresServer(GivenPostgres):
         """End the server as a crash would ("immediate"): what was not committed is gone, sessions are cut."""
         self._child.stop(signal.SIGQUIT)
 
+    def kill_parent(self) -> None:
+        """End the parent of all its processes by force; the others end once they notice, and only then it can start."""
+        self._child.kill()
+
     def dsn(self, database: str = "postgres", *, user: str = "postgres", port: int | None = None) -> str:
         """The DSN of a database, without a password."""
         return f"host=127.0.0.1 port={port or self.port} dbname={database} user={user}"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, LaneSuspended, SuspendReason
+from arrow_ingest.errors import ArrowIngestError, LaneSuspended, StageFailed, StatementRefused, SuspendReason
 from arrow_ingest.lake import lanes, ledger
 from arrow_ingest.lake.accounting import check_rows
 from arrow_ingest.lake.continuity import check_ledger, check_topic
@@ -48,6 +48,9 @@ OTHERS = st.sampled_from(
     ]
 )
 FAULTS = st.dictionaries(st.integers(0, STATEMENTS), st.sampled_from(Fault), min_size=1, max_size=3)
+WHOSE = {"extra": "VARCHAR", "theirs": "INTEGER"}
+"""Columns that others add."""
+
 SUSPENDED = SuspendReason.DEAD_LETTER_BUDGET
 
 
@@ -116,6 +119,12 @@ class CommitProtocol(RuleBasedStateMachine):
         at, who = amid
         self.commit_one(slot, {at: lambda: self.somebody_else(slot, who), **faults})
 
+    @rule(slot=SLOTS)
+    def commit_a_column_that_another_lane_adds(self, slot: int) -> None:
+        """Rows of a wide record are staged by then."""
+        self.world.broker.append(0, 1, is_wide=True)
+        self.commit_one(slot, {0: self.change_the_table})
+
     @rule(what=st.sampled_from(["suspend", "resume", "rebase"]), fault=st.none() | st.sampled_from(Fault))
     def operate(self, what: str, fault: Fault | None) -> None:
         if fault is not None and fault is not Fault.CONFLICT:  # which is waited out, in real time
@@ -173,11 +182,13 @@ class CommitProtocol(RuleBasedStateMachine):
             broker.add_partition()
 
     def change_the_table(self) -> None:
+        """Another lane adds the column that wide records bring, or somebody one of their own."""
         table = self.world.config.lake
         with self.world.catalog.undisturbed(), self.world.catalog.session() as lake:
             schema = read_table_schema(lake, table)
-            if schema is not None and "theirs" not in {column.name for column in schema.columns}:
-                lake.execute(f"ALTER TABLE {in_lake(table.schema_name, table.table)} ADD COLUMN theirs INTEGER")
+            known = {column.name for column in schema.columns} if schema is not None else WHOSE.keys()
+            for name in [name for name in WHOSE if name not in known][:1]:
+                lake.execute(f"ALTER TABLE {in_lake(table.schema_name, table.table)} ADD COLUMN {name} {WHOSE[name]}")
 
     def operator(self, what: str) -> None:
         """As `pipeline.interventions` decides it; what it asks of locks and of a real broker is left out."""
@@ -199,7 +210,8 @@ class CommitProtocol(RuleBasedStateMachine):
     def new_run(self, slot: int) -> None:
         self.started += 1
         self.runs[slot] = None
-        self.runs[slot] = LaneRun(self.world, f"run-{self.started}")
+        self.runs[slot] = run = LaneRun(self.world, f"run-{self.started}")
+        assert run.topic_id == self.world.broker.topic_id(), "it begins to read a topic that is not its lane's"
 
     def end_as_it_may(self, slot: int | None, act: Callable[[], object]) -> None:
         """A run that fails ends, with an error of ours, and an incident suspends the lane; a killed one just ends."""
@@ -212,6 +224,8 @@ class CommitProtocol(RuleBasedStateMachine):
                     raise
                 with self.world.catalog.undisturbed():
                     run.suspend(incident)
+        except (StageFailed, StatementRefused) as refusal:
+            raise AssertionError("another writer was first, and that is not how a run may be told") from refusal
         except (ArrowIngestError, Crash):
             if slot is not None:
                 self.runs[slot] = None

@@ -9,12 +9,17 @@ the next line, acts, and prints what came of it: ``landed``, or the error's clas
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.errors import ArrowIngestError, SuspendReason
+from arrow_ingest.errors import ArrowIngestError, CatalogUnavailable, SuspendReason
 from arrow_ingest.lake import lanes
 from arrow_ingest.lake.commit import Committer
+from arrow_ingest.lake.layouts import apply_layout
+from arrow_ingest.lake.maintenance.report import Outcome
+from arrow_ingest.lake.maintenance.run import maintain
 from arrow_ingest.lake.session import Lake, open_lake
+from arrow_ingest.maintenance_settings import Step
 from arrow_ingest.values import LaneState, Position
 from arrow_ingest_tests.lake_writers import DAY, micro_batch, plan, stage
 
@@ -45,7 +50,27 @@ def rebase(lake: Lake, _: Committer, __: PipelineConfig, state: LaneState) -> Ac
     return lambda: lanes.rebase(lake, state, topic_id=topic_id, positions=start, run_id=RUN_ID)
 
 
-ACTIONS = {action.__name__: action for action in (commit, suspend, resume, rebase)}
+def relayout(lake: Lake, _: Committer, config: PipelineConfig, state: LaneState) -> Act:
+    """`lanes apply --force`: one lane becomes two, or two become one. It goes by what it finds, and so never loses."""
+    return lambda: apply_layout(lake, config.name, 3 - state.layout, unstarted={}, run_id=RUN_ID)
+
+
+def rotate(_: Lake, __: Committer, config: PipelineConfig, ___: LaneState) -> Act:
+    """Maintenance makes the table of the lane's row anew; what the row says stays."""
+
+    def act() -> None:
+        try:
+            [step] = maintain(config, run_id=RUN_ID, now=datetime.now(UTC), only=[Step.ROTATE]).steps
+        except CatalogUnavailable as outage:  # sessions of its own are opened late on a busy machine
+            print(f"rotates again: {outage}", file=sys.stderr)
+            act()
+        else:
+            assert step.outcome is Outcome.DONE, step
+
+    return act
+
+
+ACTIONS = {action.__name__: action for action in (commit, suspend, resume, rebase, relayout, rotate)}
 
 
 def main() -> None:

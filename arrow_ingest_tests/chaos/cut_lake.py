@@ -1,9 +1,10 @@
 """A lake in PostgreSQL made once, a copy of its catalog for each cut: what it holds then, and may hold.
 
-The copies share files and topic: none of what is cut here removes a file, save where it loses one.
+The copies share files and topic. What removes files, or loses one, finds them there again by the next copy.
 """
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.kafka.cluster import Cluster
 from arrow_ingest.lake import ledger
-from arrow_ingest.lake.findings import VerifyReport
+from arrow_ingest.lake.findings import Code, Severity, VerifyReport
 from arrow_ingest.lake.maintenance.orphans import is_ours
 from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify
@@ -30,7 +31,8 @@ from arrow_ingest.maintenance_settings import Step
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.chaos import cut_operations
-from arrow_ingest_tests.chaos.cut_operations import delete_by_hand, tidy
+from arrow_ingest_tests.chaos.cut_operations import tidy
+from arrow_ingest_tests.chaos.cut_states import MADE, ORPHAN, OUTCOMES, State
 from arrow_ingest_tests.lake_contents import PARTITIONS, drained, expected_rows, produce, rows_in
 from arrow_ingest_tests.repairs import refusing
 
@@ -46,6 +48,7 @@ TIDIED: dict[str, Any] = {
     "ledger": {"volume_commits": 1},
 }
 ANSWER_SECONDS = 120.0
+UNREADABLE = frozenset({Code.FILE_MISSING, Code.FILE_UNREADABLE})
 
 
 _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -53,11 +56,24 @@ _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_datab
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a lake holds: what `verify` says of it, how many rows its ledger has, and each row of its table."""
+    """What a lake holds.
+
+    Args:
+        report: what `verify` says of it.
+        commits: rows of its ledger.
+        rows: of its table; none, if that cannot be read.
+        is_done: whether the operation was done, as far as something else than the ledger says it.
+    """
 
     report: VerifyReport
     commits: int
     rows: Counter[tuple[Any, ...]]
+    is_done: bool | None = None
+
+    @property
+    def errors(self) -> frozenset[Code]:
+        """What `verify` found that should not be."""
+        return frozenset(found.code for found in self.report.findings if found.severity is Severity.ERROR)
 
 
 @dataclass
@@ -67,6 +83,7 @@ class CutLake:
     Args:
         config: of the original; its topic is empty.
         files_root: the local folder where the store's objects are files.
+        kept: a folder on the same disk, for links to them.
         subject: the process that operates on the copies.
     """
 
@@ -74,10 +91,12 @@ class CutLake:
     config: PipelineConfig
     generator: EventGenerator
     files_root: Path
+    kept: Path
     subject: "Subject"
+    _originals: dict[State, PipelineConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.with_deletions = self.config
+        self._originals[State.FILLED] = self.config
         self._sent = expected_rows(self.generator, PENDING.stop)
 
     def fill(self) -> None:
@@ -89,13 +108,19 @@ class CutLake:
                 tidy(Step.ROLL_UP, self.config)
                 tidy(Step.EXPIRE, self.config)
         produce(self.config, self.generator, PENDING)
-        self.with_deletions = self._copied(self.config)
-        delete_by_hand(self.with_deletions)
+        folder = self.files_root / self.config.lake.schema_name / self.config.lake.table
+        os.link(next(folder.rglob("lane-*.parquet")), folder / ORPHAN)
+        link_all(self.files_root, self.kept)
 
     @contextmanager
-    def copy(self, *, has_deletions: bool) -> Iterator[PipelineConfig]:
-        """The pipeline over a copy of the catalog, for the block."""
-        copied = self._copied(self.with_deletions if has_deletions else self.config)
+    def copy(self, state: State = State.FILLED) -> Iterator[PipelineConfig]:
+        """The pipeline over a copy of the catalog of a lake in some state, for the block."""
+        if state not in self._originals:
+            self._originals[state] = self._copied(self.config)
+            MADE[state](self._originals[state])
+            link_all(self.files_root, self.kept)
+        link_all(self.kept, self.files_root)
+        copied = self._copied(self._originals[state])
         try:
             yield copied
         finally:
@@ -112,16 +137,29 @@ class CutLake:
         wanted = {(index % PARTITIONS, index // PARTITIONS) for indices in ranges for index in indices}
         return Counter(row for row in self._sent if row[1:3] in wanted and not (deleted and row[2] == 0 and row[3] < 5))
 
-    def held(self, config: PipelineConfig) -> Held:
-        """What a copy holds, by one session."""
+    def held(self, config: PipelineConfig, operation: str = "") -> Held:
+        """What a copy holds, by one session; whether an operation that was tried on it is done."""
+        outcome = OUTCOMES.get(operation)
         with Cluster(config.kafka) as cluster, open_lake(config.lake, read_only=True) as lake:
+            is_done = outcome.is_done(lake, config) if outcome else None
             report = verify(lake, config, topic=cluster.topic_state, full=True)
             commits = len(ledger.commits_since(lake, config.name, 0))
-            return Held(report, commits, Counter(rows_in(lake)) if report.ok else Counter())
+            has_rows = not (is_done and outcome and not outcome.leaves_lake)
+            held = Held(report, commits, Counter(), is_done)
+            return replace(held, rows=Counter(rows_in(lake))) if has_rows and not held.errors & UNREADABLE else held
 
     def strangers(self) -> list[Path]:
         """Files that orphan removal would not know for ours."""
         return [file for file in self.files_root.rglob("*.*") if file.is_file() and not is_ours(file.name)]
+
+
+def link_all(source: Path, target: Path) -> None:
+    """Give every file below a folder the same name below another one, where it is not there."""
+    for file in source.rglob("*.*"):
+        other = target / file.relative_to(source)
+        if file.is_file() and not other.exists():
+            other.parent.mkdir(parents=True, exist_ok=True)
+            os.link(file, other)
 
 
 def with_catalog(config: PipelineConfig, dsn: str) -> PipelineConfig:

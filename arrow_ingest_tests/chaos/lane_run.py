@@ -124,6 +124,7 @@ class LaneRun:
         start = begin(world.config, LANE, lake, broker, run_id=self.run_id)
         self._committer = _UnmirroredCommitter(world, lake, run_id=self.run_id)
         world.remember_first(start.state)
+        self.topic_id = start.state.topic_id
         self.sealed: list[SealedBatch] = []
         self._positions = start.state.offsets
         self._open = self._new_batch(start.stored, start.state, start.plan)
