@@ -70,9 +70,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before `-m` chooses: the selection of worlds for parametrized tests."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Before `-m` chooses: the selection of worlds for parametrized tests; what may take long comes first."""
     one_stack_world_for_each_parameter(items)
+    if hasattr(config, "workerinput"):  # else a worker is left alone with it at the end
+        _begin_with_longest(items)
 
 
 @pytest.fixture(scope="session")
@@ -173,6 +175,15 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
         data_path, files_root = f"s3://{bucket}/some/prefix/", s3.data / bucket / "some" / "prefix"
         variables_of_s3(monkeypatch, s3.environ())
     return World(tmp_path, servers, partial(new_topic, servers), catalog, data_path, files_root)
+
+
+def _begin_with_longest(items: list[pytest.Item]) -> None:
+    """Sort modules by the longest time that one of their tests may take; within a module all stays as it is."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        limit = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0), limit.args[0] if limit else 0)
+    items.sort(key=lambda item: -longest[item.path])
 
 
 def _search_for_pandas_once() -> None:

@@ -86,11 +86,14 @@ def wait_for(condition: Callable[[], bool], deadline_seconds: float = DEADLINE_S
         time.sleep(0.01)
 
 
-def librdkafka_threads() -> int:
-    """How many threads librdkafka has in this process, once none is being ended; Linux names them ``rdk:…``."""
+def librdkafka_threads() -> frozenset[str]:
+    """The ids of librdkafka's threads in this process, once none is being ended; Linux names them ``rdk:…``.
+
+    Ids, not a number: those of an earlier test's client may end meanwhile.
+    """
     wait_for(lambda: all(thread.name != "librdkafka-destroy" for thread in threading.enumerate()))
-    names = (task / "comm" for task in Path("/proc/self/task").iterdir())
-    return sum(_text(name).startswith("rdk:") for name in names)
+    tasks = Path("/proc/self/task").iterdir()
+    return frozenset(task.name for task in tasks if _text(task / "comm").startswith("rdk:"))
 
 
 def _text(path: Path) -> str:
