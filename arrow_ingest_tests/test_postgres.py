@@ -30,7 +30,6 @@ from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     assert_holds_exactly,
     assert_verified,
-    drain_in_a_process,
     drained,
     pipeline,
     produce,
@@ -252,31 +251,6 @@ def test_two_lanes_that_add_columns_at_once_one_stages_again(room: PipelineConfi
             first.commit(ours, at=at)
         assert raced
         assert lake.execute("SELECT count(*) FROM lake.main.events") == [(2,)]
-
-
-# What is lost on the way
-
-
-@pytest.mark.chaos(unknown_outcomes=1)
-@pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
-def test_lost_commit_or_answer_leaves_the_lake_whole(
-    config: PipelineConfig, postgres: PostgresServer, dsn: str, generator: EventGenerator, fault: Fault
-) -> None:
-    produce(config, generator, range(MESSAGES))
-    with PostgresProxy(postgres.port, fault) as proxy:
-        through = dsn.replace(f"port={postgres.port}", f"port={proxy.port}")
-        proxied = config.model_copy(update={"lake": config.lake.model_copy(update={"catalog": f"postgres:{through}"})})
-        first = drain_in_a_process(proxied)
-        assert proxy.happened.is_set()
-        # DuckDB may abort when its server vanishes amid a transaction (FACTS); then the next run goes on.
-        if first.returncode != 0:
-            second = drain_in_a_process(proxied)
-            assert second.returncode == 0, (first.stdout, first.stderr, second.stdout, second.stderr)
-    assert_holds_exactly(config, generator, MESSAGES)
-    assert_verified(config)
-    listed = query(config, "SELECT data_file FROM ducklake_list_files('lake', 'events')").column(0).to_pylist()
-    assert listed
-    assert all(Path(file).exists() for file in listed)
 
 
 # What the engines say: `is_conflict` knows lost races by these texts

@@ -94,6 +94,7 @@ class CutLake:
     kept: Path
     subject: "Subject"
     _originals: dict[State, PipelineConfig] = field(default_factory=dict)
+    _commits: dict[State, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._originals[State.FILLED] = self.config
@@ -136,6 +137,13 @@ class CutLake:
         """Each row of some messages: its place in the log, then its own values."""
         wanted = {(index % PARTITIONS, index // PARTITIONS) for indices in ranges for index in indices}
         return Counter(row for row in self._sent if row[1:3] in wanted and not (deleted and row[2] == 0 and row[3] < 5))
+
+    def commits(self, state: State) -> int:
+        """Rows of the ledger before anything is done."""
+        if state not in self._commits:
+            with open_lake(self._originals[state].lake, read_only=True) as lake:
+                self._commits[state] = len(ledger.commits_since(lake, self.config.name, 0))
+        return self._commits[state]
 
     def held(self, config: PipelineConfig, operation: str = "") -> Held:
         """What a copy holds, by one session; whether an operation that was tried on it is done."""

@@ -189,7 +189,7 @@ class Trial:
     def scouted(self) -> Passage:
         """What it asks the server where nothing is cut."""
         with self.lake.copy(self.kind.state) as copy:
-            self.commits = self.lake.held(copy).commits
+            self.commits = self.lake.commits(self.kind.state)
             with self.proxy.passage() as passage:
                 assert self.lake.subject.does(self.name, through(copy, self.proxy.port)) == DONE
             self.check_done(copy)
