@@ -6,7 +6,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Self
 
-ADDS_FILES = b".ducklake_data_file VALUES"
+_ADDS_FILES = b".ducklake_data_file VALUES"
 """What DuckLake sends in the transaction of a micro-batch, and in no other of a drain."""
 
 _KEY_DATA = b"K\x00\x00\x00\x0c"
@@ -22,16 +22,11 @@ class Fault(Enum):
 
 
 class PostgresProxy:
-    """Forwards connections to a server; a context manager.
+    """Forwards connections to a server; a context manager. The COMMIT of a micro-batch, or its answer, is lost."""
 
-    Args:
-        amid: what the transaction sends whose COMMIT, or its answer, is lost.
-    """
-
-    def __init__(self, server_port: int, fault: Fault, *, amid: bytes = ADDS_FILES) -> None:
+    def __init__(self, server_port: int, fault: Fault) -> None:
         self._server_port = server_port
         self._fault = fault
-        self.amid = amid
         self.happened = threading.Event()
 
     def __enter__(self) -> Self:
@@ -83,7 +78,7 @@ class _Connection:
     def _to_server(self) -> None:
         with suppress(OSError):
             while data := self._client.recv(1 << 20):
-                self._is_amid = self._is_amid or self._proxy.amid in data
+                self._is_amid = self._is_amid or _ADDS_FILES in data
                 if self._is_amid and b"COMMIT" in data.upper().split(b"VALUES")[-1]:
                     if self._proxy.strikes(Fault.COMMIT_LOST):
                         break

@@ -1,14 +1,12 @@
-"""Maintenance killed, cut off from its catalog, and beside lanes that commit: nothing lost, nothing twice."""
+"""Maintenance killed, and beside lanes that commit: nothing lost, nothing twice (`chaos/` cuts it off, too)."""
 
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.lake.commit import Committer
@@ -20,9 +18,7 @@ from arrow_ingest.lake.session import open_lake
 from arrow_ingest.lake.verify import verify
 from arrow_ingest.maintenance_settings import Step
 from arrow_ingest.message_policy import DeadLetters
-from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.drained_lake import ROWS, TABLE, Drained
-from arrow_ingest_tests.postgres_proxy import ADDS_FILES, Fault, PostgresProxy
 from arrow_ingest_tests.test_maintenance import LATER, maintained, orphan, rows, tidied
 
 COMMIT = """
@@ -88,51 +84,9 @@ def prepare(drained: Drained) -> None:
         orphan(drained, f"lane-0-{number}-0.parquet", days=8)
 
 
-A_SNAPSHOT = b"ducklake_snapshot_changes"
-WRITES: Mapping[Step, bytes] = {
-    Step.ROTATE: A_SNAPSHOT,
-    Step.ROLL_UP: A_SNAPSHOT,
-    Step.MERGE: A_SNAPSHOT,
-    Step.REWRITE: ADDS_FILES,
-    Step.LETTERS: A_SNAPSHOT,
-    Step.EXPIRE: b"DELETE FROM",
-    Step.CLEAN_UP: b"DELETE FROM",
-}
-"""What DuckLake sends in the transaction of a step, and in none before."""
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
-def test_a_step_whose_commit_or_answer_is_lost_is_done_once(
-    tmp_path: Path, postgres: PostgresServer, fault: Fault
-) -> None:
-    database = postgres.new_database()
-    with few_commits(tmp_path, f"postgres:{database}") as drained:
-        prepare(drained)
-        before = rows(drained.lake)
-        for step, amid in WRITES.items():
-            planned = maintained(drained.config, step, dry_run=True).steps[0]
-            assert planned.outcome is Outcome.PLANNED, planned
-            with PostgresProxy(postgres.port, fault, amid=amid) as proxy:
-                through = f"postgres:{database.replace(f'port={postgres.port}', f'port={proxy.port}')}"
-                lake = drained.config.lake.model_copy(update={"catalog": through})
-                cut_off = drained.config.model_copy(update={"lake": lake})
-                done = maintained(cut_off, step).steps[0]
-                assert proxy.happened.is_set(), step
-            assert done.outcome is Outcome.DONE, done
-            assert rows(drained.lake) == before
-            assert done.numbers == planned.numbers
-            if step in (Step.ROTATE, Step.ROLL_UP, Step.REWRITE):
-                assert done.after.snapshots == done.before.snapshots + 1
-        maintained(drained.config)
-        drained.commit(1)
-        assert rows(drained.lake).num_rows == before.num_rows + 2 * ROWS
-        assert drained.verify(full=True).ok
-
-
-def test_maintenance_beside_two_lanes_is_exactly_once(tmp_path: Path, catalog: str) -> None:
+def test_maintenance_beside_two_lanes_is_exactly_once(tmp_path: Path) -> None:
     """Each lane in a process of its own; they hold no lane lock, so that every step meets their commits."""
-    config = tidied(tmp_path, catalog, rotate_after=2, ledger={"volume_commits": 3})
+    config = tidied(tmp_path, f"sqlite:{tmp_path / 'catalog.sqlite'}", rotate_after=2, ledger={"volume_commits": 3})
     settings, lanes = json.dumps(config.model_dump(mode="json", by_alias=True)), 2
     first = Drained(tmp_path, config, layout=lanes, partitions=(0, lanes))
     with first.lake:

@@ -9,17 +9,14 @@ import pytest
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.producer.events import EventGenerator
-from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest.values import Point
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     assert_holds_exactly,
     assert_verified,
     pipeline,
-    query,
     repair_in_a_process,
 )
-from arrow_ingest_tests.postgres_proxy import Fault, PostgresProxy
 from arrow_ingest_tests.repairs import (
     DAY,
     MESSAGES,
@@ -87,33 +84,3 @@ def test_killed_at_any_point_they_lose_and_repeat_nothing(config: PipelineConfig
     rebuilt(config, DAY)
     assert rows_of(config).equals(before)
     assert_verified(config)
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("catalog", ["postgres"], indirect=True)
-@pytest.mark.parametrize("fault", [Fault.COMMIT_LOST, Fault.ANSWER_LOST])
-def test_lost_commit_or_answer_loses_and_repeats_nothing(
-    config: PipelineConfig, postgres: PostgresServer, generator: EventGenerator, fault: Fault
-) -> None:
-    fill(config, generator)
-    repaired_through(PostgresProxy(postgres.port, fault), config, postgres.port, "replay")
-    assert unresolved(config) == {}
-    assert_holds_exactly(config, generator, MESSAGES)
-    before = rows_of(config)
-    repaired_through(PostgresProxy(postgres.port, fault), config, postgres.port, DAY)
-    assert rows_of(config).equals(before)
-    listed = query(config, "SELECT data_file, delete_file FROM ducklake_list_files('lake', 'events')").to_pylist()
-    assert all(Path(file["data_file"]).exists() and file["delete_file"] is None for file in listed)
-    assert_verified(config)
-
-
-def repaired_through(faulty: PostgresProxy, config: PipelineConfig, port: int, task: str) -> None:
-    """Do it through a proxy that loses one answer; once more if DuckDB aborts, as it may when its server vanishes."""
-    with faulty as proxy:
-        through = config.lake.catalog.replace(f"port={port}", f"port={proxy.port}")
-        proxied = config.model_copy(update={"lake": config.lake.model_copy(update={"catalog": through})})
-        first = repair_in_a_process(proxied, task)
-        assert proxy.happened.is_set(), (first.stdout, first.stderr)
-        if first.returncode != 0:
-            second = repair_in_a_process(proxied, task)
-            assert second.returncode == 0, (first.stdout, first.stderr, second.stdout, second.stderr)
