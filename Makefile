@@ -31,13 +31,13 @@ test: $(INSTALLED) ## Run the tests
 	@TZ=America/Los_Angeles $(BIN)/python -m pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to be installed, on servers of their own
-	@$(BIN)/python -m pytest -m 'postgres and not stack and not chaos' --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
+	@$(BIN)/python -m pytest -m 'postgres and not stack and not chaos' --numprocesses 3 --dist worksteal arrow_ingest_tests $(ARGS)
 
 # The programs are brought first: Maven and Go take minutes the first time, longer than a test may. What is absent is
 # said here, and by the tests that it keeps from running.
 test-stack: $(INSTALLED) ## Run the tests that need Apache Kafka or an S3 server, which are brought by Maven and Go
 	-@$(BIN)/python -m arrow_ingest.stack --install
-	@$(BIN)/python -m pytest -m 'stack and not chaos' --numprocesses 2 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
+	@$(BIN)/python -m pytest -m 'stack and not chaos' --numprocesses 3 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
 	status=$$?; $(BIN)/python -m pytest -m canary --written $(WRITTEN) arrow_ingest_tests/stack && exit $$status
 
 chaos-ci: $(INSTALLED) ## Run the faults with one seed: kills, lost answers, hostile bytes, contested commits, histories
