@@ -37,7 +37,7 @@ test-postgres: $(INSTALLED) ## Run the tests that need PostgreSQL, which has to 
 # said here, and by the tests that it keeps from running.
 test-stack: $(INSTALLED) ## Run the tests that need Apache Kafka or an S3 server, which are brought by Maven and Go
 	-@$(BIN)/python -m arrow_ingest.stack --install
-	@$(BIN)/python -m pytest -m 'stack and not chaos' --numprocesses 3 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
+	@$(BIN)/python -m pytest -m 'stack and not chaos' --numprocesses 2 --dist worksteal --basetemp $(WRITTEN) arrow_ingest_tests $(ARGS); \
 	status=$$?; $(BIN)/python -m pytest -m canary --written $(WRITTEN) arrow_ingest_tests/stack && exit $$status
 
 chaos-ci: $(INSTALLED) ## Run the faults with one seed: kills, lost answers, hostile bytes, contested commits, histories
