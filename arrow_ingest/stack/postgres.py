@@ -30,7 +30,7 @@ UNPRIVILEGED = "postgres"
 """Who runs the server where we are root, as which it refuses to run; Debian's packages make this user."""
 
 # Fast, not durable: what it must survive is the end of its own process, not of the machine.
-SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "max_connections": "60"}
+SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "max_connections": "200"}
 # The superuser needs no password, everybody else does.
 AUTHENTICATION = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 

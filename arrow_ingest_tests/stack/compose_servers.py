@@ -59,7 +59,7 @@ def running_servers(folder: Path, services: Mapping[str, Any]) -> Iterator[Serve
         kafka = running.enter_context(needed(lambda: KafkaCluster(folder / "kafka", 1, settings, programs=PROGRAMS)))
         s3 = running.enter_context(needed(lambda: S3Server(folder / "s3", programs=PROGRAMS)))
         # Everything is logged, so that a password in a statement would be found.
-        log = {"max_connections": "200", "log_statement": "all", "log_min_duration_statement": "0"}
+        log = {"log_statement": "all", "log_min_duration_statement": "0"}
         postgres = running.enter_context(needed(lambda: PostgresServer(settings=log, log_file=folder / "postgres.log")))
         make_databases(postgres, services["postgres"]["environment"])
         make_topics(kafka, services["topics"], folder)
