@@ -333,7 +333,6 @@ class Point(StrEnum):
     LEDGER_WRITTEN = "ledger_written"
     COMMITTED = "committed"
     MIRRORED = "mirrored"
-    PUBLISHED = "published"
 
 
 def ignore(point: Point) -> None:

@@ -13,7 +13,8 @@ from arrow_ingest.pipeline.rebuild import rebuild
 from arrow_ingest.pipeline.rebuild_choice import these
 from arrow_ingest.pipeline.replay import replay
 from arrow_ingest.values import Point, Receipt
-from arrow_ingest_tests.crash_drain import observer, tell
+from arrow_ingest_tests.crash_drain import tell
+from arrow_ingest_tests.crash_points import observer
 
 
 def repair(config: PipelineConfig, task: str, at: Callable[[Point], None]) -> Iterator[Receipt | None]:

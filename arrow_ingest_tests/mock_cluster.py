@@ -16,6 +16,7 @@ from arrow_ingest.kafka.librdkafka import load
 
 _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "rd_kafka_mock_broker_set_down": (c_int, (c_void_p, c_int32)),
+    "rd_kafka_mock_broker_set_rtt": (c_int, (c_void_p, c_int32, c_int)),
     "rd_kafka_mock_broker_set_up": (c_int, (c_void_p, c_int32)),
     "rd_kafka_mock_cluster_bootstraps": (c_char_p, (c_void_p,)),
     "rd_kafka_mock_cluster_destroy": (None, (c_void_p,)),
@@ -26,7 +27,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 PRODUCE, PRODUCE_VERSION = 0, 3
-LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH, INIT_PRODUCER_ID = 2, 8, 9, 22
+FETCH, LIST_OFFSETS, OFFSET_COMMIT, OFFSET_FETCH, INIT_PRODUCER_ID = 1, 2, 8, 9, 22
 
 
 class MockCluster:
@@ -64,6 +65,10 @@ class MockCluster:
 
     def set_up(self) -> None:
         assert self._library.rd_kafka_mock_broker_set_up(self._cluster, 1) == 0
+
+    def set_slow(self, milliseconds: int) -> None:
+        """Let each answer take so long."""
+        assert self._library.rd_kafka_mock_broker_set_rtt(self._cluster, 1, milliseconds) == 0
 
     def append_raw(self, topic: str, batch: bytes) -> None:
         """Produce a record batch as it stands to partition 0, whatever is wrong with it."""

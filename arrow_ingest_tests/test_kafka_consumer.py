@@ -33,7 +33,7 @@ from arrow_ingest_tests.kafka_records import (
     send,
     wait_for,
 )
-from arrow_ingest_tests.mock_cluster import MockCluster, record_batch
+from arrow_ingest_tests.mock_cluster import FETCH, MockCluster, record_batch
 
 
 @pytest.fixture
@@ -268,6 +268,25 @@ def test_a_broker_that_comes_back_in_time_goes_unnoticed(mock: MockCluster) -> N
         send(kafka, b"after")
         messages, ends = read_to_end(consumer)
     assert (payloads(messages), ends) == ([b"after"], {0: 2})
+
+
+def test_a_storm_of_lost_leaders_is_waited_out(mock: MockCluster) -> None:
+    kafka = kafka_config(mock.bootstrap_servers, "t")
+    send(kafka, b"0", b"1")
+    mock.answer_with(FETCH, *[Code.NOT_LEADER_FOR_PARTITION, Code.LEADER_NOT_AVAILABLE] * 3)
+    with reader(kafka, {0: 0}) as consumer:
+        messages, ends = read_to_end(consumer)
+    assert (payloads(messages), ends) == ([b"0", b"1"], {0: 2})
+
+
+def test_a_slow_broker_is_waited_for(mock: MockCluster) -> None:
+    kafka = kafka_config(mock.bootstrap_servers, "t")
+    sent = [bytes([number]) * 100_000 for number in range(20)]
+    send(kafka, *sent)
+    mock.set_slow(100)
+    with reader(kafka, {0: 0}) as consumer:
+        messages, ends = read_to_end(consumer)
+    assert (payloads(messages), ends) == (sent, {0: 20})
 
 
 def test_a_position_beyond_the_end_suspends_as_truncated(mock: MockCluster) -> None:
