@@ -63,20 +63,20 @@ class Passage:
     requests: list[Request] = field(default_factory=list)
     happened: threading.Event = field(default_factory=threading.Event)
 
-    def places(self, *, of_writes_only: bool) -> tuple[tuple[str, int, bool], ...]:
+    def places(self) -> tuple[tuple[str, int, bool], ...]:
         """Where a run like this one can be cut: request, occurrence, and whether it is the COMMIT of a write.
 
-        Each statement of every transaction that writes, where several look alike the first of them; besides, the first
-        of each statement outside of those, unless ``of_writes_only``.
+        Each statement of every transaction that writes, where several look alike the first of them; where no
+        transaction writes, the first of each statement.
         """
         counts: Counter[str] = Counter()
-        found: dict[tuple[str, int], bool] = {}
+        read: dict[tuple[str, int], bool] = {}
+        written: dict[tuple[str, int], bool] = {}
         open_ones: dict[int, list[tuple[str, int]]] = {}
         for request in self.requests:
             counts[request.says] += 1
             place = (request.says, counts[request.says])
-            if place[1] == 1 and not of_writes_only:
-                found.setdefault(place, False)
+            read.setdefault((request.says, 1), False)
             if request.says.startswith("Q BEGIN"):
                 open_ones[request.connection] = []
             held = open_ones.get(request.connection)
@@ -86,9 +86,9 @@ class Passage:
                 held.append(place)
             if request.says == "Q COMMIT":
                 if any(says.startswith(_WRITES) for says, _ in held):
-                    found.update({one: one is place for one in held})
+                    written.update({one: one is place for one in held})
                 del open_ones[request.connection]
-        return tuple((*place, is_commit) for place, is_commit in found.items())
+        return tuple((*place, is_commit) for place, is_commit in (written or read).items())
 
 
 class CuttingProxy:
@@ -227,10 +227,13 @@ def ends_answer(tail: bytes) -> bool:
     True
     >>> ends_answer(b"D\x00\x00\x00\x07row")
     False
+    >>> ends_answer(b"D\x00\x00\x00\x07G\x00\x00")
+    False
     """
     is_ready = len(tail) >= 6 and tail[-6:-5] == b"Z" and tail[-5:-1] == b"\x00\x00\x00\x05"
     start = tail.rfind(b"G\x00\x00")
-    return is_ready or (start >= 0 and struct.unpack(">I", tail[start + 1 : start + 5])[0] == len(tail) - start - 1)
+    length = tail[start + 1 : start + 5] if start >= 0 else b""
+    return is_ready or (len(length) == 4 and struct.unpack(">I", length)[0] == len(tail) - start - 1)
 
 
 def shown(request: bytes) -> str:

@@ -51,7 +51,7 @@ NOT_DONE = ("CatalogUnavailable", "CommitConflict", "LaneLockLost")
 BY_HAND = "delete_by_hand"
 
 SHARDS = 11
-"""Seeds 1 to 22 share the rest: eleven of them on local files, and eleven on S3."""
+"""Seeds 1 to 22 share the whole matrix: eleven of them on local files, and eleven on S3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def is_on_s3(seed: int) -> bool:
 
 def chosen(passage: Passage, seed: int, name: str) -> Sequence[Cut]:
     """The first seed takes the last COMMIT of a write, before and after, and another place; the others share all."""
-    places = passage.places(of_writes_only=is_on_s3(seed)) or passage.places(of_writes_only=False)
+    places = passage.places()
     if seed == 0:
         others = [place for place in places if not place[2]]
         chance = random.Random(f"unknown outcomes/{name}")
@@ -260,7 +260,7 @@ def test_a_deletion_by_hand_that_is_cut_off_is_whole_or_told(
     """DuckLake's own statement, and no command of ours: its rollback removes a file that the snapshot may need."""
     with lake.copy() as copy, proxy.passage() as scouted:
         assert lake.subject.does(BY_HAND, through(copy, proxy.port)) == DONE
-    [place] = [place for place in scouted.places(of_writes_only=True) if place[2]]
+    [place] = [place for place in scouted.places() if place[2]]
     silent = 0
     for side in Side:
         with lake.copy() as copy:
