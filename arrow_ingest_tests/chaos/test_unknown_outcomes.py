@@ -54,6 +54,10 @@ SHARDS = 11
 """Seeds 1 to 22 share the whole matrix: eleven of them on local files, and eleven on S3."""
 
 
+REACHED = 0.9
+"""The share of a test's cuts that is reached: DuckLake looks at its own tables now more often, now less."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What an operation makes of the messages.
@@ -175,7 +179,8 @@ class Trial:
     """One operation over copies of one lake.
 
     Args:
-        told: of each cut, what became of the operation.
+        told: of each cut that was reached, what became of the operation.
+        missed: how many were not.
     """
 
     lake: CutLake
@@ -184,6 +189,7 @@ class Trial:
     proxy: CuttingProxy
     commits: int = 0
     told: list[str] = field(default_factory=list)
+    missed: int = 0
     damage: Counter[str] = field(default_factory=Counter)
 
     def scouted(self) -> Passage:
@@ -200,8 +206,11 @@ class Trial:
         with self.lake.copy(self.kind.state) as copy:
             with self.proxy.passage(cut) as passage:
                 said = self.lake.subject.does(self.name, through(copy, self.proxy.port))
-            self.told.append(f"{cut}: {said[:300]}")
-            assert passage.happened.is_set(), "it was not reached"
+            if passage.happened.is_set():
+                self.told.append(f"{cut}: {said[:300]}")
+            else:
+                self.missed += 1
+                assert said == DONE
             wait_for_sessions(copy)
             if said != DONE:
                 self.check_whole(copy, said)
@@ -243,15 +252,17 @@ def test_what_is_cut_off_is_done_once_or_not_at_all(
     name: str, seed: int, lake: CutLake, proxy: CuttingProxy, score: Score
 ) -> None:
     trial = Trial(lake, name, KINDS[name], proxy)
+    cuts = chosen(trial.scouted(), seed, name)
     failed = []
-    for cut in chosen(trial.scouted(), seed, name):
+    for cut in cuts:
         try:
             trial.cut(cut)
         except AssertionError as failure:
-            failed.append(f"{trial.told[-1]}: {failure}")
+            failed.append(f"{cut}: {trial.told[-1:]}: {failure}")
     score(unknown_outcomes=len(trial.told), **trial.damage)
     print(name, *trial.told, sep="\n")
     assert not failed, "\n".join(failed)
+    assert len(trial.told) >= REACHED * len(cuts)
 
 
 def test_a_deletion_by_hand_that_is_cut_off_is_whole_or_told(
