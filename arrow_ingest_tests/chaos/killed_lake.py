@@ -3,6 +3,7 @@
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -12,12 +13,29 @@ from arrow_ingest.lake.ledger import commits_since
 from arrow_ingest.lake.session import Lake, open_lake
 from arrow_ingest.lake.verify import verify
 from arrow_ingest.producer.events import EventGenerator
-from arrow_ingest_tests.lake_contents import expected_rows, produce, rows_in
+from arrow_ingest_tests.conftest import new_topic
+from arrow_ingest_tests.lake_contents import PARTITIONS, expected_rows, pipeline, produce, rows_in
 
 MESSAGES = 5
 """Sent before each run; with a flush after each message a run makes two commits or more."""
 
 ROWS = 10
+
+
+def killed_pipeline(folder: Path, bootstrap_servers: str, catalog: str) -> PipelineConfig:
+    """A pipeline that flushes after each message, over a topic of its own."""
+    return pipeline(
+        folder,
+        bootstrap_servers,
+        new_topic(bootstrap_servers, PARTITIONS),
+        catalog=catalog,
+        flush={"max_bytes": 1, "max_age_seconds": 5},
+    )
+
+
+def three_days(seed: int) -> EventGenerator:
+    """Events of three days."""
+    return EventGenerator(seed=seed, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
 
 
 @dataclass

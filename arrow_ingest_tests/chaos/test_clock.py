@@ -13,8 +13,10 @@ import time_machine
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
+from arrow_ingest.lake.commit import STALE_AFTER
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import Point
+from arrow_ingest_tests.drained_lake import ROWS, Drained
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     assert_holds_exactly,
@@ -24,7 +26,7 @@ from arrow_ingest_tests.lake_contents import (
     produce,
     query,
 )
-from arrow_ingest_tests.test_maintenance import maintained
+from arrow_ingest_tests.test_maintenance import maintained, orphan, rows, tidied
 
 pytestmark = [pytest.mark.chaos(faults=1), pytest.mark.timeout(120)]
 
@@ -94,3 +96,21 @@ def test_a_clock_that_jumps_under_a_run_costs_it_no_more_than_to_stage_again(
     assert abs(newest_commit(config) - datetime.now(UTC) - jump) < timedelta(minutes=5)
     assert_holds_exactly(config, generator, 8)
     assert_verified(config)
+
+
+def test_maintenance_by_a_clock_that_is_three_days_off_takes_no_row_and_no_file_that_may_be_committed(
+    tmp_path: Path,
+) -> None:
+    now = datetime.now(UTC)
+    lane = Drained(tmp_path, tidied(tmp_path, f"sqlite:{tmp_path / 'catalog.sqlite'}"))
+    with lane.lake:
+        for _ in range(4):
+            lane.commit(1, dead=1)
+        before = rows(lane.lake)
+        waiting = orphan(lane, "lane-0-0-0.parquet", days=STALE_AFTER / timedelta(days=1))
+        for jump in JUMPS:
+            maintained(lane.config, now=now + jump)
+            assert waiting.exists()
+        lane.commit(1)
+        assert rows(lane.lake).num_rows == before.num_rows + 2 * ROWS
+        assert lane.verify(full=True, strict=True).findings == ()

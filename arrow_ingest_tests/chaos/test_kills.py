@@ -7,21 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from arrow_ingest.demo.broker import EmbeddedBroker
-from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import Point
 from arrow_ingest_tests import crash_drain
-from arrow_ingest_tests.chaos.killed_lake import KilledLake
+from arrow_ingest_tests.chaos.killed_lake import KilledLake, killed_pipeline, three_days
 from arrow_ingest_tests.chaos.nursery import Nursery
 from arrow_ingest_tests.chaos.scoreboard import Score
-from arrow_ingest_tests.conftest import new_topic
 from arrow_ingest_tests.crash_points import Call
-from arrow_ingest_tests.lake_contents import PARTITIONS, pipeline
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1_200)]
 
@@ -70,16 +66,9 @@ class Life(KilledLake):
 
 @pytest.fixture
 def life(catalog: str, broker: EmbeddedBroker, tmp_path: Path, seed: int) -> Iterator[Life]:
-    config = pipeline(
-        tmp_path,
-        broker.bootstrap_servers,
-        new_topic(broker.bootstrap_servers, PARTITIONS),
-        catalog=catalog,
-        flush={"max_bytes": 1, "max_age_seconds": 5},
-    )
-    generator = EventGenerator(seed=seed, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
+    config = killed_pipeline(tmp_path, broker.bootstrap_servers, catalog)
     with Nursery(tmp_path, crash_drain) as nursery, ExitStack() as opened:
-        yield Life(config, generator, opened, nursery=nursery)
+        yield Life(config, three_days(seed), opened, nursery=nursery)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -15,15 +14,12 @@ from arrow_ingest.components import history
 from arrow_ingest.components.names import PIPELINE_CHECKS, Names
 from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.lake.ledger import commits_since
-from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest_tests import crash_run
-from arrow_ingest_tests.chaos.killed_lake import KilledLake
+from arrow_ingest_tests.chaos.killed_lake import KilledLake, killed_pipeline, three_days
 from arrow_ingest_tests.chaos.nursery import Nursery
 from arrow_ingest_tests.chaos.scoreboard import Score
-from arrow_ingest_tests.conftest import new_topic
 from arrow_ingest_tests.dagster_home import instance_in
 from arrow_ingest_tests.dagster_runs import check_states, materializations, partition_badges, versions
-from arrow_ingest_tests.lake_contents import PARTITIONS, pipeline
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -79,17 +75,10 @@ class ToldLake(KilledLake):
 
 @pytest.fixture
 def told(catalog: str, broker: EmbeddedBroker, tmp_path: Path, seed: int) -> Iterator[ToldLake]:
-    config = pipeline(
-        tmp_path,
-        broker.bootstrap_servers,
-        new_topic(broker.bootstrap_servers, PARTITIONS),
-        catalog=catalog,
-        flush={"max_bytes": 1, "max_age_seconds": 5},
-    )
-    generator = EventGenerator(seed=seed, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
+    config = killed_pipeline(tmp_path, broker.bootstrap_servers, catalog)
     home = tmp_path / "dagster"
     with Nursery(tmp_path, crash_run) as nursery, ExitStack() as opened, instance_in(home) as instance:
-        yield ToldLake(config, generator, opened, nursery=nursery, home=home, instance=instance)
+        yield ToldLake(config, three_days(seed), opened, nursery=nursery, home=home, instance=instance)
 
 
 def test_what_a_killed_publisher_left_is_told_by_the_next(told: ToldLake, seed: int, score: Score) -> None:

@@ -4,22 +4,19 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from arrow_ingest.config import PipelineConfig
 from arrow_ingest.demo.broker import EmbeddedBroker
-from arrow_ingest.errors import StagedTooLongAgo
-from arrow_ingest.lake.commit import STALE_AFTER, check_age
 from arrow_ingest.lake.maintenance.report import Outcome
 from arrow_ingest.maintenance_settings import Step
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.chaos.small_disk import small_disk
 from arrow_ingest_tests.dagster_home import instance_in
-from arrow_ingest_tests.drained_lake import ROWS, Drained
 from arrow_ingest_tests.lake_contents import (
     PARTITIONS,
     assert_holds_exactly,
@@ -33,7 +30,7 @@ from arrow_ingest_tests.lake_contents import (
 )
 from arrow_ingest_tests.stack.s3_lakes import assert_holds_large, produce_large
 from arrow_ingest_tests.test_dagster_runs import supervised_run, versions
-from arrow_ingest_tests.test_maintenance import maintained, orphan, rows, tidied
+from arrow_ingest_tests.test_maintenance import maintained
 from arrow_ingest_tests.test_postgres import end_sessions
 
 pytestmark = [pytest.mark.chaos(faults=1), pytest.mark.timeout(600)]
@@ -166,23 +163,3 @@ def test_a_run_that_is_stopped_for_longer_than_the_orphan_guard_commits_nothing_
     drained(config)
     assert_holds_exactly(config, generator, MORE.stop)
     assert_verified(config)
-
-
-def test_a_clock_that_jumps_three_days_takes_no_row_and_no_file_that_may_be_committed(tmp_path: Path) -> None:
-    """Maintenance's clock, over files as old as a run may commit; and the run's own, which stages them again."""
-    now, jump = datetime.now(UTC), timedelta(days=3)
-    lane = Drained(tmp_path, tidied(tmp_path, f"sqlite:{tmp_path / 'catalog.sqlite'}"))
-    with lane.lake:
-        for _ in range(4):
-            lane.commit(1, dead=1)
-        before = rows(lane.lake)
-        waiting = orphan(lane, "lane-0-0-0.parquet", days=STALE_AFTER / timedelta(days=1))
-        for told in (now + jump, now - jump):
-            maintained(lane.config, now=told)
-            assert waiting.exists()
-        lane.commit(1)
-        assert rows(lane.lake).num_rows == before.num_rows + 2 * ROWS
-        assert lane.verify(full=True, strict=True).findings == ()
-    check_age(now, now - jump, STALE_AFTER)
-    with pytest.raises(StagedTooLongAgo):
-        check_age(now, now + jump, STALE_AFTER)
