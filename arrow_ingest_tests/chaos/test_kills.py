@@ -25,13 +25,13 @@ KILLS = 15
 PARTS = 3
 """Lakes per catalog. Points are taken in turn over all of them."""
 
-PASSED: Mapping[str, range] = {
+VISITS: Mapping[str, range] = {
     **{point: range(1, 3) for point in Point},
     Call.FSYNC: range(1, 10),
     Call.STATEMENT: range(1, 18),
 }
-"""Where a run can die, and the how manieth time that it comes there. It makes two commits or more, each with fsyncs and
-statements of its own; where it does not come so often, it ends in order."""
+"""Where a run can die, and at which of its visits there. It makes two commits or more, each with fsyncs and statements
+of its own; where it does not come so often, it ends in order."""
 
 _SNAPSHOT = re.compile(r"^flushed batch .* snapshot=(\d+) ", re.MULTILINE)
 
@@ -74,14 +74,14 @@ def life(catalog: str, broker: EmbeddedBroker, tmp_path: Path, seed: int) -> Ite
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_lane_killed_time_and_again_loses_and_repeats_nothing(life: Life, seed: int, part: int, score: Score) -> None:
     chance = random.Random(f"kills/{seed}/{part}")
-    points = list(PASSED)
+    points = list(VISITS)
     try:
         life.run()
         while life.kills < KILLS and life.ends.total() < 2 * KILLS:
             # Each point in turn, so that none is left out; what varies is how often it was passed before, and how.
             point = points[(part * KILLS + life.kills) % len(points)]
             how = "SIGTERM" if chance.random() < 0.15 else "SIGKILL"
-            life.run(point, str(chance.choice(PASSED[point])), how)
+            life.run(point, str(chance.choice(VISITS[point])), how)
             life.check()
         life.run()
         life.check()
