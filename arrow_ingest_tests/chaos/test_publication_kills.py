@@ -34,7 +34,8 @@ class ToldLake(KilledLake):
 
     Args:
         nursery: where its runs come from.
-        instance: that of the runs.
+        home: their DAGSTER_HOME.
+        instance: the same, as it is looked at.
         seen: of each day the newest data version so far.
     """
 
