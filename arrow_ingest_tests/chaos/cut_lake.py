@@ -60,15 +60,18 @@ class Held:
 
     Args:
         report: what `verify` says of it.
-        commits: rows of its ledger.
         rows: of its table; none, if that cannot be read.
         is_done: whether the operation was done, as far as something else than the ledger says it.
     """
 
     report: VerifyReport
-    commits: int
     rows: Counter[tuple[Any, ...]]
     is_done: bool | None = None
+
+    @property
+    def commits(self) -> int:
+        """Rows of its ledger."""
+        return self.report.numbers["commits"]
 
     @property
     def errors(self) -> frozenset[Code]:
