@@ -9,7 +9,9 @@ from arrow_ingest.cli.exits import Exit, reported
 from arrow_ingest.cli.options import Common, common
 from arrow_ingest.cli.output import print_json, print_people, table
 from arrow_ingest.errors import LayoutMismatch
+from arrow_ingest.lake.ledger import LedgerEntry
 from arrow_ingest.pipeline.standing import Standing, standing_of
+from arrow_ingest.values import LaneState
 
 
 @click.command()
@@ -47,17 +49,7 @@ def document(standing: Standing) -> dict[str, object]:
         "layout": {"lake": standing.layout, "yaml": config.lanes},
         "lag": standing.lag(),
         "unreachable": str(standing.unreachable) if standing.unreachable else None,
-        "lanes": [
-            {
-                "lane": lane.lane,
-                "generation": lane.generation,
-                "topic_id": lane.topic_id,
-                "suspended": lane.suspended,
-                "reason": lane.reason or None,
-                "remedy": lane.suspended.remedy if lane.suspended else None,
-            }
-            for lane in standing.lanes
-        ],
+        "lanes": [_lane(lane) for lane in standing.lanes],
         "partitions": [
             {
                 "partition": entry.partition,
@@ -69,19 +61,31 @@ def document(standing: Standing) -> dict[str, object]:
             }
             for entry in standing.partitions
         ],
-        "commits": [
-            {
-                "snapshot_id": commit.snapshot_id,
-                "committed_at": commit.committed_at,
-                "lane": commit.lane,
-                "kind": commit.kind,
-                "messages": commit.tally.messages,
-                "rows": commit.tally.rows,
-                "dead_letters": commit.tally.dead,
-                "run_id": commit.run_id,
-            }
-            for commit in standing.commits
-        ],
+        "commits": [_commit(entry) for entry in standing.commits],
+    }
+
+
+def _lane(lane: LaneState) -> dict[str, object]:
+    return {
+        "lane": lane.lane,
+        "generation": lane.generation,
+        "topic_id": lane.topic_id,
+        "suspended": lane.suspended,
+        "reason": lane.reason or None,
+        "remedy": lane.suspended.remedy if lane.suspended else None,
+    }
+
+
+def _commit(entry: LedgerEntry) -> dict[str, object]:
+    return {
+        "snapshot_id": entry.snapshot_id,
+        "committed_at": entry.committed_at,
+        "lane": entry.lane,
+        "kind": entry.kind,
+        "messages": entry.tally.messages,
+        "rows": entry.tally.rows,
+        "dead_letters": entry.tally.dead,
+        "run_id": entry.run_id,
     }
 
 

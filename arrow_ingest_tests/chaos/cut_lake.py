@@ -154,9 +154,8 @@ class CutLake:
         with Cluster(config.kafka) as cluster, open_lake(config.lake, read_only=True) as lake:
             is_done = outcome.is_done(lake, config) if outcome else None
             report = verify(lake, config, topic=cluster.topic_state, full=True)
-            commits = len(ledger.commits_since(lake, config.name, 0))
             has_rows = not (is_done and outcome and not outcome.leaves_lake)
-            held = Held(report, commits, Counter(), is_done)
+            held = Held(report, Counter(), is_done)
             return replace(held, rows=Counter(rows_in(lake))) if has_rows and not held.errors & UNREADABLE else held
 
     def strangers(self) -> list[Path]:
