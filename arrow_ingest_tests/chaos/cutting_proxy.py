@@ -239,11 +239,20 @@ def ends_answer(tail: bytes) -> bool:
 def shown(request: bytes) -> str:
     r"""A request's beginning without its values, by which the same statement is known again in another run.
 
+    DuckLake names the columns that it reads in another order each time.
+
     >>> shown(b"Q\x00\x00\x00\x18INSERT INTO t VALUES (7, 'x')\x00")
     'Q INSERT INTO t VALUES (0, 0)'
+    >>> shown(b'Q\x00\x00\x00\x18COPY (SELECT "b", "a" FROM t)\x00')
+    'Q COPY (SELECT "a", "b" FROM t)'
     """
     kind = request[:1].decode("ascii", "replace") if request[:1].isalpha() else "start"
     text = request[5:2048].decode("ascii", "replace")
     text = re.sub(r"'[^']*'?", "0", text.replace("\x00", " "))
     text = re.sub(r"[^ -~]+", " ", re.sub(r"\d+", "0", text))
+    text = re.sub(r'SELECT ("\w+"(?:, "\w+")+) FROM', lambda found: f"SELECT {_sorted(found[1])} FROM", text)
     return f"{kind} {' '.join(text.split())}"[:300]
+
+
+def _sorted(names: str) -> str:
+    return ", ".join(sorted(names.split(", ")))
