@@ -17,7 +17,10 @@ from typing import Self
 _FAREWELL = b"X"
 """How a client takes its leave; it waits for no answer."""
 
-_WRITES = ("Q INSERT", "Q UPDATE", "Q DELETE", "Q CREATE", "Q DROP")
+_WRITES = ("Q INSERT", "Q UPDATE", "Q DELETE", "Q CREATE", "Q DROP", "d ")
+"""Statements that write, and the data of a COPY."""
+
+_COMMIT = "Q COMMIT"
 
 
 class Side(Enum):
@@ -48,6 +51,29 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run can be cut.
+
+    Args:
+        request, occurrence: as a `Cut` names it.
+        is_commit: of a transaction that writes.
+    """
+
+    request: str
+    occurrence: int
+    is_commit: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether something is written there, or committed."""
+        return self.is_commit or self.request.startswith(_WRITES)
+
+    def cut(self, side: Side, *, stays_away: bool = False) -> Cut:
+        """The line cut there."""
+        return Cut(self.request, self.occurrence, side, stays_away)
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What was asked, without its values, and over which connection."""
 
@@ -63,32 +89,30 @@ class Passage:
     requests: list[Request] = field(default_factory=list)
     happened: threading.Event = field(default_factory=threading.Event)
 
-    def places(self) -> tuple[tuple[str, int, bool], ...]:
-        """Where a run like this one can be cut: request, occurrence, and whether it is the COMMIT of a write.
+    def places(self) -> tuple[Place, ...]:
+        """Where a run like this one can be cut.
 
         Each statement of every transaction that writes, where several look alike the first of them; where no
         transaction writes, the first of each statement.
         """
         counts: Counter[str] = Counter()
-        read: dict[tuple[str, int], bool] = {}
-        written: dict[tuple[str, int], bool] = {}
-        open_ones: dict[int, list[tuple[str, int]]] = {}
+        read: dict[Place, None] = {}
+        written: dict[Place, None] = {}
+        open_ones: dict[int, dict[str, Place]] = {}
         for request in self.requests:
             counts[request.says] += 1
-            place = (request.says, counts[request.says])
-            read.setdefault((request.says, 1), False)
+            read.setdefault(Place(request.says, 1))
             if request.says.startswith("Q BEGIN"):
-                open_ones[request.connection] = []
+                open_ones[request.connection] = {}
             held = open_ones.get(request.connection)
             if held is None:
                 continue
-            if all(says != request.says for says, _ in held):
-                held.append(place)
-            if request.says == "Q COMMIT":
-                if any(says.startswith(_WRITES) for says, _ in held):
-                    written.update({one: one is place for one in held})
+            held.setdefault(request.says, Place(request.says, counts[request.says], request.says == _COMMIT))
+            if request.says == _COMMIT:
+                if any(says.startswith(_WRITES) for says in held):
+                    written.update(dict.fromkeys(held.values()))
                 del open_ones[request.connection]
-        return tuple((*place, is_commit) for place, is_commit in (written or read).items())
+        return tuple(written or read)
 
 
 class CuttingProxy:
@@ -250,7 +274,7 @@ def shown(request: bytes) -> str:
     text = request[5:2048].decode("ascii", "replace")
     text = re.sub(r"'[^']*'?", "0", text.replace("\x00", " "))
     text = re.sub(r"[^ -~]+", " ", re.sub(r"\d+", "0", text))
-    text = re.sub(r'SELECT ("\w+"(?:, "\w+")+) FROM', lambda found: f"SELECT {_sorted(found[1])} FROM", text)
+    text = re.sub(r'SELECT ("?\w+"?(?:, "?\w+"?)+) FROM', lambda found: f"SELECT {_sorted(found[1])} FROM", text)
     return f"{kind} {' '.join(text.split())}"[:300]
 
 
