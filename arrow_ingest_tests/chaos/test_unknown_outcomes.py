@@ -159,7 +159,7 @@ def is_on_s3(seed: int) -> bool:
 
 
 def chosen(passage: Passage, seed: int, name: str) -> Sequence[Cut]:
-    """The first seed takes the last COMMIT of a write, before and after, and another place; the others share all."""
+    """The first seed takes the last COMMIT, before and after, and another place; the others share all (`SHARDS`)."""
     places = passage.places()
     if seed == 0:
         others = [place for place in places if not place.is_commit]
