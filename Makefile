@@ -44,7 +44,7 @@ chaos-ci: $(INSTALLED) ## Run the faults with one seed: kills, lost answers, hos
 	@$(BIN)/python -m pytest -m chaos --score --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
 
 # Every other seed loses answers over files on S3, for which the server's program is brought first.
-chaos: $(INSTALLED) ## The same with 23 seeds, five hours or more; the report of docs/RELIABILITY.md comes last
+chaos: $(INSTALLED) ## The same with 23 seeds, six hours or more; the report of docs/RELIABILITY.md comes last
 	-@$(BIN)/python -m arrow_ingest.stack --install
 	@$(BIN)/python -m pytest -m chaos --score --seeds 23 --numprocesses 2 --dist worksteal arrow_ingest_tests $(ARGS)
 
