@@ -8,7 +8,7 @@ import pytest
 
 from arrow_ingest.config import Limits
 from arrow_ingest.ipc.decode import Decoded, decode
-from arrow_ingest.lake.views import cast_text
+from arrow_ingest.lake.views import cast_leaf
 from arrow_ingest_tests.staged_table import accepted
 from arrow_ingest_tests.test_lake_conform import as_stream, conformed
 
@@ -89,7 +89,7 @@ def test_nulls_that_claim_more_than_there_is_memory_are_nulls() -> None:
 
 def test_a_part_of_a_column_is_cast_as_the_whole_is() -> None:
     part = with_wild_views(pa.string_view())[1:]
-    assert cast_text(part, pa.string()).to_pylist() == [None, None, TEXT]
+    assert cast_leaf(part, pa.string()).to_pylist() == [None, None, TEXT]
 
 
 def test_views_that_mean_something_are_still_validated() -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from arrow_ingest.lake.instants import exact_instants
 from arrow_ingest.lake.sqltypes import TIMESTAMPTZ, fold
-from arrow_ingest.lake.views import cast_text
+from arrow_ingest.lake.views import cast_leaf
 
 
 def retyped(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -31,7 +31,7 @@ def retyped(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return _retyped_list(array, kind)
     if isinstance(kind, pa.MapType):
         return _retyped_map(array, kind)
-    return exact_instants(array) if kind == TIMESTAMPTZ else cast_text(array, kind)
+    return exact_instants(array) if kind == TIMESTAMPTZ else cast_leaf(array, kind)
 
 
 def _retyped_struct(array: pa.StructArray, kind: pa.StructType) -> pa.StructArray:

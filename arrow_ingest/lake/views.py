@@ -1,4 +1,4 @@
-"""Arrow's views of text and bytes in, ordinary text and bytes out: DuckDB reads no Parquet file of views."""
+"""Arrow's views of text and bytes in, ordinary text and bytes out, which is what the table holds."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -6,8 +6,8 @@ import pyarrow.compute as pc
 _VIEW_BYTES = 16
 
 
-def cast_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Cast text or bytes, views or not. What stands in a view's place where the value is null does not count.
+def cast_leaf(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Cast values that have no parts. What stands in a view's place where the value is null does not count.
 
     It may be anything, and full validation passes over it; but Arrow's own cast adds up the lengths of all views and
     reserves that much (26.0.1): a negative one ended the process, large ones took all memory.
@@ -15,7 +15,7 @@ def cast_text(array: pa.Array, kind: pa.DataType) -> pa.Array:
     Raises:
         pa.ArrowInvalid: a value does not fit.
 
-    >>> cast_text(pa.array(["a text that is not inlined", None], pa.string_view()), pa.string()).null_count
+    >>> cast_leaf(pa.array(["a text that is not inlined", None], pa.string_view()), pa.string()).null_count
     1
     """
     if array.null_count and (pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type)):
