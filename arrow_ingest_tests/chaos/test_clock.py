@@ -3,7 +3,6 @@
 Python's clock does, all over this process; DuckDB's and librdkafka's stay as they are, and so do waits.
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,17 +11,14 @@ import pytest
 import time_machine
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.lake.commit import STALE_AFTER
 from arrow_ingest.producer.events import EventGenerator
 from arrow_ingest.values import Point
 from arrow_ingest_tests.drained_lake import ROWS, Drained
 from arrow_ingest_tests.lake_contents import (
-    PARTITIONS,
     assert_holds_exactly,
     assert_verified,
     drained,
-    pipeline,
     produce,
     query,
 )
@@ -31,16 +27,6 @@ from arrow_ingest_tests.test_maintenance import maintained, orphan, rows, tidied
 pytestmark = [pytest.mark.chaos(faults=1), pytest.mark.timeout(120)]
 
 JUMPS = (timedelta(days=3), timedelta(days=-3))
-
-
-@pytest.fixture
-def generator() -> EventGenerator:
-    return EventGenerator(seed=7, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
-
-
-@pytest.fixture
-def config(tmp_path: Path, broker: EmbeddedBroker, topic: Callable[..., str]) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(PARTITIONS), maintenance={"lock_wait_seconds": 0})
 
 
 def jumped(by: timedelta) -> "time_machine.travel":

@@ -3,14 +3,11 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from arrow_ingest.config import PipelineConfig
-from arrow_ingest.demo.broker import EmbeddedBroker
 from arrow_ingest.lake.maintenance.report import Outcome
 from arrow_ingest.maintenance_settings import Step
 from arrow_ingest.producer.events import EventGenerator
@@ -18,13 +15,11 @@ from arrow_ingest.stack.postgres import PostgresServer
 from arrow_ingest_tests.chaos.small_disk import small_disk
 from arrow_ingest_tests.dagster_home import instance_in
 from arrow_ingest_tests.lake_contents import (
-    PARTITIONS,
     assert_holds_exactly,
     assert_verified,
     crash_drain_command,
     drain_in_a_process,
     drained,
-    pipeline,
     produce,
     query,
 )
@@ -36,16 +31,6 @@ from arrow_ingest_tests.test_postgres import end_sessions
 pytestmark = [pytest.mark.chaos(faults=1), pytest.mark.timeout(600)]
 
 FEW, MORE = range(8), range(8, 16)
-
-
-@pytest.fixture
-def generator() -> EventGenerator:
-    return EventGenerator(seed=7, now=datetime(2026, 11, 20, 12, tzinfo=UTC), days=3)
-
-
-@pytest.fixture
-def config(tmp_path: Path, broker: EmbeddedBroker, topic: Callable[..., str]) -> PipelineConfig:
-    return pipeline(tmp_path, broker.bootstrap_servers, topic(PARTITIONS), maintenance={"lock_wait_seconds": 0})
 
 
 def moved(config: PipelineConfig, **places: str) -> PipelineConfig:
